@@ -1,0 +1,175 @@
+"""`auditpipe access`: who may look."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from auditpipe.cli.options import connection_options
+from auditpipe.pipeline.visible import pad, printable, width
+from auditpipe.schemas.errors import SettingsError, UsageError
+from auditpipe.schemas.identity import DAY, MILLISECOND, SECOND, format_time
+from auditpipe.schemas.settings import Settings, read_secret
+
+if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
+    from auditpipe.pipeline.access import Grant
+
+_ROLE_WORDS = ("admin", "super-admin", "auditor")
+_COLUMNS = ("USER", "ROLE", "ORGANIZATION", "UNTIL", "NOTE")
+_AHEAD = re.compile(r"(\d{1,5})([hdw])", re.ASCII)
+_UNITS = {"h": 3600 * SECOND, "d": DAY, "w": 7 * DAY}
+
+
+@click.group()
+def command() -> None:
+    """Who may look at audit events: grant, revoke, list.
+
+    Nobody may until a Super Admin grants it; `auditpipe provision --super-admin USER` makes the first one.
+    The node itself enforces every grant, at each request and whichever tool it comes from.
+    """
+
+
+@command.command()
+@click.argument("user")
+@click.option("--role", type=click.Choice(_ROLE_WORDS), required=True, help="What they may do: docs/access-roles.md.")
+@click.option("--org", metavar="ORG", help="Only the events of this organization.")
+@click.option("--until", metavar="DATE", help="Until then, not including it: 2027-01-31, 2027-01-31T18:00Z, 30d.")
+@click.option("--reason", metavar="TEXT", help="Why; the node keeps it in its own audit log.")
+@click.option("--user-password-file", metavar="FILE", help="Make the internal user with this password, if missing.")
+@connection_options()
+def grant(
+    *,
+    settings: Settings,
+    user: str,
+    role: str,
+    org: str | None,
+    until: str | None,
+    reason: str | None,
+    user_password_file: str | None,
+) -> None:
+    """Give USER access, as a Super Admin.
+
+    Instead of what they had of that role for that organization: a grant with --until ends one without. With --org it
+    holds for what a person searches, counts and reads with any tool, not against requests written to get around it:
+    docs/access-roles.md.
+
+    \b
+    Examples:
+      auditpipe access grant ada --role admin
+      auditpipe access grant eve --role auditor --until 2027-01-31 --reason "SOC 2"
+      auditpipe access grant kim --role admin --org acme --user-password-file kim.secret
+    """
+    from auditpipe.pipeline import access
+
+    wanted = access.Grant(user, role, org, _moment(until))
+    access.check(wanted)
+    client = _connect(settings, "access grant", _sentence(wanted, "to"), reason)
+    notes = access.grant(client, wanted, password=_secret(user_password_file))
+    for note in notes:
+        click.echo(f"auditpipe: note: {printable(note)}", err=True)
+    click.echo(f"auditpipe: granted {_sentence(wanted, 'to')}", err=True)
+    if user_password_file:
+        where = {"url": settings.url, "ca-file": settings.get("ca_file"), "username": user}
+        flags = [f"--{name}={value}" for name, value in where.items() if value]
+        command_line = shlex.join(["auditpipe", "search", *flags, f"--password-file={user_password_file}"])
+        click.echo(printable(f"They look with: {command_line}"), err=True)
+
+
+@command.command()
+@click.argument("user")
+@click.option("--role", type=click.Choice(_ROLE_WORDS), help="Only this role's grants.")
+@click.option("--org", metavar="ORG", help="Only the grants for this organization.")
+@click.option("--reason", metavar="TEXT", help="Why; the node keeps it in its own audit log.")
+@connection_options()
+def revoke(*, settings: Settings, user: str, role: str | None, org: str | None, reason: str | None) -> int:
+    """Take back USER's access, as a Super Admin: all of it, or some.
+
+    The last Super Admin can't be revoked. Exit 1 if there was nothing to take back.
+
+    \b
+    Examples:
+      auditpipe access revoke ada
+      auditpipe access revoke kim --role admin --org acme
+    """
+    from auditpipe.pipeline import access
+
+    what = f"{role or 'everything'} from {user}" + (f" for {org}" if org else "")
+    taken = access.revoke(_connect(settings, "access revoke", what, reason), user, role, org)
+    for old in taken:
+        click.echo(f"auditpipe: revoked {_sentence(old, 'from')}", err=True)
+    if not taken:
+        click.echo(f"auditpipe: {printable(user)} has no such grant: nothing was changed", err=True)
+    return 0 if taken else 1
+
+
+@command.command("list")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="How they are shown.")
+@connection_options()
+def list_(*, settings: Settings, output: str) -> None:
+    """Everyone who may look, as a Super Admin.
+
+    \b
+    Examples:
+      auditpipe access list
+      auditpipe access list -o json
+    """
+    from auditpipe.pipeline import access
+
+    found = access.grants(_connect(settings, "access list"))
+    if output == "json":
+        click.echo(json.dumps([one.as_dict() for one in found], indent=2, ensure_ascii=False))
+        return
+    rows = [_COLUMNS, *(_row(one) for one in found)]
+    columns = [max(width(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    for row in rows:
+        click.echo("  ".join(pad(cell, size) for cell, size in zip(row, columns, strict=True)).rstrip())
+
+
+def _connect(settings: Settings, tool: str, change: str | None = None, reason: str | None = None) -> OpenSearch:
+    """A client; one that changes something says first where, and tells the node's audit log what and why."""
+    from auditpipe.pipeline.client import connect, tool_id
+
+    if change is None:
+        return connect(settings, opaque_id=tool_id(tool))
+    click.echo(f"auditpipe: cluster {printable(settings.url)} (from {settings.source})", err=True)
+    return connect(settings, opaque_id=tool_id(tool, f"{change}: {reason}" if reason else change))
+
+
+def _row(one: Grant) -> tuple[str, ...]:
+    shown = {key: "" if value is None else printable(str(value)) for key, value in one.as_dict().items()}
+    if one.organization is None:
+        shown["organization"] = "(every)"
+    return shown["user"], shown["role"], shown["organization"], shown["until"], shown["note"]
+
+
+def _sentence(one: Grant, preposition: str) -> str:
+    where = "every organization" if one.organization is None else printable(one.organization)
+    end = "" if one.until is None else f", until {format_time(one.until * MILLISECOND)}"
+    return f"{one.word} {preposition} {printable(one.user)} for {where}{end}"
+
+
+def _moment(text: str | None) -> int | None:
+    """Milliseconds since 1970 of a date, or of so long from now."""
+    if text is None:
+        return None
+    if ahead := _AHEAD.fullmatch(text.strip()):
+        return (time.time_ns() + int(ahead[1]) * _UNITS[ahead[2]]) // SECOND * 1000
+    from auditpipe.pipeline.query import moment
+
+    if not re.match(r"\d{4}-\d\d-\d\d", text.strip(), re.ASCII):
+        raise UsageError(f"--until: expected a day such as 2027-01-31, a time, or how long: 12h, 30d, 4w; got {text!r}")
+    return moment(text, "until") // SECOND * 1000
+
+
+def _secret(path: str | None) -> str | None:
+    try:
+        return read_secret(path, "password_file")
+    except SettingsError as error:
+        raise SettingsError(f"--user-password-file: {error.__cause__ or error}") from error

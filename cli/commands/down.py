@@ -1,0 +1,35 @@
+"""`auditpipe down`: stop the local stack."""
+
+import click
+
+from auditpipe.cli.commands.up import local_settings, watch
+from auditpipe.pipeline.visible import printable
+
+
+@click.command("down", short_help="Stop them; the data stays.")
+@click.option("--purge", is_flag=True, help="Then remove all that `up` has made: events, certificates, passwords.")
+@click.option("--yes", is_flag=True, help="Do not ask before that.")
+@click.option("--home", metavar="DIR", help="Whose stack.  [default: AUDITPIPE_HOME, else in XDG_STATE_HOME]")
+def command(purge: bool, yes: bool, home: str | None) -> None:
+    """Stop the shipper, the replayer and OpenSearch, in this order. The data stays for the next `auditpipe up`.
+
+    What emitters have spooled stays in their spool, with --purge too, and is sent to the next stack.
+
+    \b
+    Examples:
+      auditpipe down
+      auditpipe down --purge
+    """
+    from auditpipe.pipeline.local import stack
+    from auditpipe.pipeline.local.home import Home
+
+    where = Home(local_settings(home).home.absolute())
+    if purge and not yes:
+        click.confirm(
+            f"Remove every event, certificate and password of {printable(str(where.root))}?", abort=True, err=True
+        )
+    stopped = stack.down(where, watch())
+    click.echo(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.", err=True)
+    if purge:
+        stack.purge(where)
+        click.echo(f"Removed what was in {printable(str(where.root))}.", err=True)

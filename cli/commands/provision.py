@@ -1,0 +1,124 @@
+"""`auditpipe provision`: template, months, roles and write-once on a cluster."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from auditpipe.cli.options import connection_options
+from auditpipe.pipeline.visible import pad, printable
+from auditpipe.schemas.errors import NotAllowed, SettingsError
+from auditpipe.schemas.settings import Settings, read_secret
+
+if TYPE_CHECKING:
+    from auditpipe.pipeline.plan import Step
+    from auditpipe.pipeline.writeonce import WriteOnce
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing; exit 1 if there is anything to do.")
+@click.option("--replicas", type=click.IntRange(0, 10), help="Copies of each month. Default: one where there is room.")
+@click.option("--shards", type=click.IntRange(1, 64), help="Shards of each month made from now on. Default: 1.")
+@click.option("--from", "first", metavar="YYYY-MM", help="Make months from this one on, for older events.")
+@click.option("--super-admin", metavar="USER", help="The first Super Admin, who grants access to everyone else.")
+@click.option("--super-admin-password-file", metavar="FILE", help="Also make that internal user, with this password.")
+@click.option("--writer", metavar="USER", default="audit_shipper", show_default=True, help="Who ships the events.")
+@click.option("--writer-password-file", metavar="FILE", help="Also make that internal user, with this password.")
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="How the plan is shown.")
+@connection_options(default_profile="operator")
+def command(
+    *,
+    settings: Settings,
+    dry_run: bool,
+    replicas: int | None,
+    shards: int | None,
+    first: str | None,
+    super_admin: str | None,
+    super_admin_password_file: str | None,
+    writer: str,
+    writer_password_file: str | None,
+    output: str,
+) -> int:
+    """Make a cluster ready: index template, a year of months, roles, users; then check write-once.
+
+    A second run changes nothing. Where something that is not auditpipe's has one of its names, nothing at all is
+    changed. It needs the cluster's admin certificate: the profile `operator` of the local stack, or --cert-file
+    and --key-file.
+
+    \b
+    Examples:
+      auditpipe provision --dry-run
+      auditpipe provision --super-admin ada --super-admin-password-file ada.secret
+      auditpipe provision --from 2024-01 --replicas 2
+      auditpipe provision --url https://os.example:9200 --ca-file ca.pem --cert-file admin.pem --key-file admin.key
+    """
+    from auditpipe.pipeline import provision
+    from auditpipe.pipeline.client import connect, tool_id
+    from auditpipe.pipeline.template import Sizes
+
+    if super_admin_password_file and not super_admin:
+        raise click.UsageError("--super-admin-password-file needs --super-admin USER: whose password is it?")
+    accounts = [provision.writer(writer, _secret(writer_password_file, "--writer-password-file"))]
+    if super_admin:
+        secret = _secret(super_admin_password_file, "--super-admin-password-file")
+        accounts.append(provision.super_admin(super_admin, secret))
+    options = provision.Options(
+        Sizes(shards, replicas), _month(first), tuple(accounts), provision.sign_in_with(settings)
+    )
+    click.echo(f"auditpipe: cluster {printable(settings.url)} (from {settings.source})", err=True)
+    if not settings.get("cert_file"):
+        raise NotAllowed(
+            "provisioning needs the cluster's admin certificate: give --cert-file and --key-file, or the profile of "
+            "the local stack that has it (--profile operator)"
+        )
+    client = connect(settings, opaque_id=tool_id("provision"))
+    planned = provision.plan(client, options)
+    if dry_run or planned.conflicts:
+        _show(planned.steps, provision.write_once(client, options, may_change=False), output)
+        provision.refuse_conflicts(planned)
+        return 1 if planned.changes else 0
+    report = provision.apply(client, options, planned)
+    _show(planned.steps, report.write_once, output)
+    click.echo(f"auditpipe: {_summary(len(report.done))}", err=True)
+    return 0
+
+
+def _show(steps: Sequence[Step], write_once: WriteOnce, output: str) -> None:
+    if output == "json":
+        document = {"steps": [step.as_dict() for step in steps], "write_once": write_once.value}
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    for step in steps:
+        click.echo(
+            f"{step.state.value:<9}{pad(step.kind, 13)}{pad(printable(step.name), 29)}{printable(step.sentence)}"
+        )
+    click.echo(write_once.sentence)
+
+
+def _summary(done: int) -> str:
+    return f"{done} of these done, and read back" if done else "nothing to do"
+
+
+def _month(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{4})-(0[1-9]|1[0-2])", text, re.ASCII)
+    this_year = datetime.now(UTC).year
+    if match is None or not 1970 <= int(match[1]) <= this_year:
+        raise click.BadParameter(f"expected a month from 1970 on, such as 2024-01, got {text!r}", param_hint="--from")
+    return int(match[1]), int(match[2])
+
+
+def _secret(path: str | None, flag: str) -> str | None:
+    """The first line of a password's file."""
+    if path is None:
+        return None
+    try:
+        return read_secret(path, "password_file")
+    except SettingsError as error:
+        raise SettingsError(f"{flag}: {error.__cause__ or error}") from error

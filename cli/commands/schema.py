@@ -1,0 +1,107 @@
+"""`auditpipe schema`: what an event looks like, and whether others' events do."""
+
+import json
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from auditpipe.pipeline.visible import json_bytes, printable
+from auditpipe.schemas.errors import UsageError
+
+
+@click.group()
+def command() -> None:
+    """Show, validate and compare the event's JSON Schema (2020-12).
+
+    \b
+    Examples:
+      auditpipe schema show > event.schema.json
+      auditpipe schema validate events.ndjson
+      auditpipe schema diff older.schema.json
+    """
+
+
+@command.command()
+@click.option("--draft", is_flag=True, help="The schema of an event before it is linked and hashed.")
+def show(draft: bool) -> None:
+    """Print the published schema of a stored event.
+
+    \b
+      auditpipe schema show > event.schema.json
+      auditpipe schema show --draft
+    """
+    from auditpipe.schemas import published
+
+    click.echo(json_bytes(published.load(published.DRAFT if draft else published.EVENT), indent=True))
+
+
+@command.command()
+@click.argument("file", type=click.File("rb"))
+@click.option("--actions", metavar="FILE", help="Further actions (JSON or TOML), as your application defines them.")
+@click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def validate(file: IO[bytes], actions: str | None, output: str) -> int:
+    """Check a file of events, one JSON document a line (- is standard input).
+
+    A line that has any of audit.stream, sequence, previous and hash is checked as a stored event, its hash included;
+    any other as a draft. Each error is one line: FILE:LINE, path, what was expected, what came. Exit 1 if there is one.
+
+    \b
+    Examples:
+      auditpipe schema validate events.ndjson
+      my-program | auditpipe schema validate - -o json
+    """
+    from auditpipe.schemas.catalogue import builtin
+    from auditpipe.schemas.published import Problem, problems
+
+    catalogue = builtin().extended(actions) if actions else builtin()
+    good = bad = 0
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        try:
+            found = problems(json.loads(line), catalogue)
+        except (ValueError, RecursionError) as error:
+            found = [Problem("the line", "a JSON object", str(error))]
+        good, bad = good + (not found), bad + bool(found)
+        for problem in found:
+            _say(problem, file.name, number, output)
+    click.echo(f"{good} valid, {bad} not", err=True)
+    return 1 if bad else 0
+
+
+def _say(problem: Any, name: str, number: int, output: str) -> None:
+    if output == "json":
+        row = {"line": number, "path": problem.path, "expected": problem.expected, "got": problem.got}
+        click.echo(json_bytes(row))
+    else:
+        text = f"{name}:{number}: {problem.path}: expected {problem.expected}, got {problem.got}"
+        click.echo(printable(text))
+
+
+@command.command()
+@click.argument("old", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--draft", is_flag=True, help="OLD is a draft schema.")
+def diff(old: Path, draft: bool) -> int:
+    """Compare an older schema file with this version's, breaking changes first. Exit 1 if there is a breaking one.
+
+    \b
+    Example:
+      auditpipe schema diff event-0.1.schema.json
+    """
+    from auditpipe.schemas import published
+    from auditpipe.schemas.compare import differences
+
+    try:
+        older = json.loads(old.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{old}: expected a JSON Schema: {error}") from error
+    if not isinstance(older, dict) or "properties" not in older:
+        raise UsageError(f"{old}: expected the JSON Schema of an event, as `auditpipe schema show` prints it")
+    found = differences(older, published.load(published.DRAFT if draft else published.EVENT))
+    for difference in found:
+        kind = "breaking" if difference.breaking else "compatible"
+        click.echo(printable(f"{kind}: {difference.path}: {difference.what}"))
+    breaking = sum(difference.breaking for difference in found)
+    click.echo(f"{breaking} breaking, {len(found) - breaking} compatible", err=True)
+    return 1 if breaking else 0

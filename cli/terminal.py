@@ -1,0 +1,70 @@
+"""What the streams are: a terminal or not, how wide, in colour or not."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+import click
+
+from auditpipe.schemas.errors import NotFinished
+
+#: Where no terminal says otherwise.
+DEFAULT_COLUMNS = 120
+
+
+def columns() -> int:
+    """Width of the output: COLUMNS, else the terminal's, else 120."""
+    if sys.stdout.isatty():
+        return shutil.get_terminal_size((DEFAULT_COLUMNS, 24)).columns
+    given = os.environ.get("COLUMNS", "")
+    return int(given) if given.isascii() and given.isdigit() and int(given) > 0 else DEFAULT_COLUMNS
+
+
+def in_colour() -> bool:
+    """Whether stdout takes colours: a terminal, and NO_COLOR (no-color.org) is not set."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def coloured(text: str, colour: str | None = None, *, bold: bool = False, dim: bool = False) -> str:
+    """The text, already safe, in a colour where there are colours."""
+    if not in_colour() or not (colour or bold or dim):
+        return text
+    return click.style(text, fg=colour, bold=bold or None, dim=dim or None)
+
+
+def put(text: str) -> None:
+    """Text to stdout."""
+    sys.stdout.buffer.write(text.encode(sys.stdout.encoding, "backslashreplace"))
+
+
+def put_bytes(data: bytes) -> None:
+    """Bytes to stdout: JSON is UTF-8 whatever the locale."""
+    sys.stdout.buffer.write(data)
+
+
+def flush() -> None:
+    """What was put so far goes out."""
+    sys.stdout.buffer.flush()
+
+
+@contextmanager
+def output() -> Iterator[IO[bytes]]:
+    """stdout for data that must be whole. NotFinished where it takes no more, as on a full disk."""
+    sys.stdout.flush()
+    try:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise  # whoever read it has seen enough
+    except OSError as error:
+        # What is buffered can't be written either, and Python would try it once more at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise NotFinished(f"stdout: {error.strerror}; what was written there is not all") from error
+
+
+def remark(text: str) -> None:
+    """A line on stderr."""
+    click.echo(text, err=True)

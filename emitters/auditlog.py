@@ -1,0 +1,339 @@
+"""`AuditLog`: validate, link, append to the spool, return."""
+
+import atexit
+import dataclasses
+import hashlib
+import inspect
+import logging
+import os
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ValidationError
+
+from auditpipe.emitters import context as contexts
+from auditpipe.emitters.build import Builder, Document
+from auditpipe.emitters.redaction import Redactor, concealment_key
+from auditpipe.emitters.spooled import SpoolOptions, SpoolTransport
+from auditpipe.emitters.transport import Stats, Transport
+from auditpipe.schemas import identity, settings
+from auditpipe.schemas.canonical import GENESIS, canonical_bytes, document_hash
+from auditpipe.schemas.catalogue import STREAM_CLOSED, Action, Catalogue, builtin
+from auditpipe.schemas.errors import AuditpipeError, InvalidEvent, LimitExceeded, SpoolError, UsageError
+from auditpipe.schemas.event import Event
+from auditpipe.schemas.values import MAX_EVENT_BYTES
+
+log = logging.getLogger(__name__)
+
+FailurePolicy = Literal["raise", "continue"]
+_POLICIES = ("raise", "continue")
+_LOG_INTERVAL = 60.0
+_validate = Event.__pydantic_validator__.validate_python
+
+#: Parts of an event, frozen. Events may share them.
+Parts = Mapping[str, BaseModel]
+_NO_PARTS: Parts = MappingProxyType({})
+#: What a builder puts into each of its documents: it is checked with the first event, and not again with every other.
+_CONSTANT = ("ecs", "service", "host")
+
+
+@dataclasses.dataclass(slots=True)
+class Stream:
+    """One stream's head: its id, its last number, the hash of its last event."""
+
+    id: str
+    sequence: int = 0
+    previous: str = GENESIS
+
+
+class AuditLog:
+    """Emits audit events of one service.
+
+    When `emit` has returned an event, it survives SIGKILL of the application as long as the spool's folder survives;
+    it never waits for the network. Safe for threads, asyncio and fork: a child process has streams of its own.
+
+    `service`, `version`, `environment`: the application. `organization`: the tenant, id or `{"id", "name"}`, unless
+    a call or a context names another. `catalogue`: `auditpipe.schemas.catalogue.builtin()` unless given; `actions`:
+    further ones, `Action`s or a file. `redact`: field names or dotted paths that are secret, beside the usual ones.
+    `on_failure`: `raise` or `continue`, or a mapping of action pattern to one of them (`{"*": "raise",
+    "user.*.exported": "continue"}`, the first that fits). `forward`: host:port; `forward_ca_file`: speak TLS to it,
+    checked against these authorities; `forward_shared_key_file`: prove a shared key to it. `spool_dir`: a folder.
+    These come from the environment (AUDITPIPE_FORWARD and so on) unless given.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        organization: Any = None,
+        version: str | None = None,
+        environment: str | None = None,
+        catalogue: Catalogue | None = None,
+        actions: Iterable[Action] | str | Path = (),
+        redact: Iterable[str] = (),
+        on_failure: FailurePolicy | Mapping[str, FailurePolicy] = "raise",
+        forward: str | None = None,
+        forward_ca_file: str | None = None,
+        forward_shared_key_file: str | None = None,
+        spool_dir: str | Path | None = None,
+        spool: SpoolOptions | None = None,
+        transport: Transport | None = None,
+        host: str | None = None,
+        exit_timeout: float = 3.0,
+    ) -> None:
+        folder = str(spool_dir) if spool_dir else None
+        given = {"forward": forward, "forward_ca_file": forward_ca_file, "spool_dir": folder}
+        given["forward_shared_key_file"] = forward_shared_key_file
+        resolved = settings.load(given, default_profile="none")
+        catalogue = builtin() if catalogue is None else catalogue
+        self.catalogue = catalogue.extended(actions) if actions else catalogue
+        self._policies = _policies(on_failure)
+        self._key_file = resolved.spool_dir / "names.key"
+        self._key: bytes | None = None
+        self.builder = Builder(
+            service={"name": service, "version": version, "environment": environment},  # type: ignore[dict-item]
+            catalogue=self.catalogue,
+            redactor=Redactor(redact),
+            concealment_key=self._concealment_key,
+            organization=organization,
+            host=socket.gethostname()[:1024] if host is None else host,
+        )
+        self._transport = transport or SpoolTransport(
+            resolved.spool_dir,
+            *resolved.forward,
+            options=spool or SpoolOptions(),
+            ca_file=resolved.get("forward_ca_file"),
+            shared_key=settings.read_secret(resolved.get("forward_shared_key_file"), "forward_shared_key_file"),
+        )
+        self._exit_timeout = exit_timeout
+        self._constant: Parts = {}
+        self._refused = 0
+        self._last_log = float("-inf")
+        self._begin()
+        _living.add(self)
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._streams: dict[str | None, Stream] = {}
+        self._closed = False
+        self._pid = os.getpid()
+
+    def emit(self, action: str, **arguments: Any) -> Event | None:
+        """Emit one event; returns it once it is in the spool.
+
+        `actor`: id, or `{"id", "name", "full_name", "email", "roles", "type"}`. `target`, each of `involved`:
+        `{"type", "id", "name"}` or `"type:id"`. `before` and `after`: states to compare (one alone: all of it came or
+        went), or ready-made `changes`: `[{"field", "before", "after"}]`. `outcome`: success, failure or unknown;
+        `reason`: as the catalogue has it. `details`: whatever else is worth keeping. `occurred_at`: an aware datetime
+        or RFC 3339 text, for backfill. `key`: an idempotency key. `organization`, `session`, `request`, `trace`, `ip`,
+        `user_agent`: go over the context.
+
+        InvalidEvent names the field that is wrong, UnknownAction the nearest actions, SpoolError says what the disk
+        refused; with `on_failure` `continue` they are counted and logged and None is returned.
+        """
+        try:
+            return self._emit(action, arguments)
+        except AuditpipeError as error:
+            self._refuse(action, error)
+        except Exception as error:  # noqa: BLE001  # what a caller's own __str__, __eq__ or __iter__ raises, and no less
+            # The type alone: its text may quote a value that is secret.
+            problem = f"can't be made from what was given: {type(error).__name__}"
+            self._refuse(action, InvalidEvent("event", problem), error)
+        return None
+
+    def _refuse(self, action: str, error: AuditpipeError, cause: Exception | None = None) -> None:
+        self._refused += 1
+        if self._policy(action) == "raise":
+            raise error from cause
+        self._log_refusal(action, error)
+
+    def _emit(self, action: str, arguments: dict[str, Any]) -> Event:
+        if os.getpid() != self._pid:  # forked by something that runs no at-fork hooks
+            self._after_fork()
+        if not arguments.keys() <= ARGUMENTS:
+            unknown = arguments.keys() - ARGUMENTS
+            raise InvalidEvent(sorted(unknown)[0], f"no argument of emit; known: {', '.join(sorted(ARGUMENTS))}")
+        around = contexts.current()
+        if around:
+            arguments = {**around, **arguments}
+        document, moment = self.builder.document(action, **arguments)
+        with self._lock:
+            if self._closed:
+                raise SpoolError("this AuditLog is closed")
+            event = self._seal_and_append(document, moment, checked=self._constant)
+        if not self._constant:
+            self._constant = {part: getattr(event, part) for part in _CONSTANT if part in document}
+        return event
+
+    def append_sealed(self, document: Document) -> Event:
+        """Append an event that is sealed already, as it is. InvalidEvent if its hash or its form is wrong."""
+        event = check_sealed(document)
+        self._transport.append(event, document, identity.parse_time(document["@timestamp"]))
+        return event
+
+    def append_built(self, document: Document, moment: int, stream: Stream | None = None) -> Event:
+        """Seal a built document into a stream, this process's own unless given, and append it. Errors as `emit`."""
+        with self._lock:
+            return self._seal_and_append(document, moment, stream)
+
+    def _seal_and_append(
+        self, document: Document, moment: int, stream: Stream | None = None, checked: Parts = _NO_PARTS
+    ) -> Event:
+        if stream is None:
+            tenant = document["organization"]["id"] if "organization" in document else None
+            stream = self._streams.get(tenant)
+            if stream is None:
+                stream = self._streams[tenant] = Stream(identity.new_event_id(time.time_ns()))
+        audit = document["audit"]
+        audit["stream"], audit["sequence"], audit["previous"] = stream.id, stream.sequence + 1, stream.previous
+        event = seal(document, checked)
+        self._transport.append(event, document, moment)
+        # Only now is the number spent: what could not be appended leaves no gap.
+        stream.sequence, stream.previous = audit["sequence"], audit["hash"]
+        return event
+
+    def context(self, **values: Any) -> AbstractContextManager[None]:
+        """Actor, organization, session, request, trace, ip and user_agent for every `emit` in a `with` block."""
+        return contexts.context(**values)
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Wait until what was emitted before is acknowledged by the shipper; False after `timeout` seconds."""
+        return self._transport.flush(timeout)
+
+    def drain(self, timeout: float = 5.0) -> bool:
+        """Wait until what dead processes left in the spool is acknowledged too; False after `timeout` seconds."""
+        return self._transport.drain(timeout)
+
+    def stats(self) -> Stats:
+        """Where the events are."""
+        return dataclasses.replace(self._transport.stats(), refused=self._refused)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Close each stream with an event, send for at most `timeout` seconds, stop. Twice is fine."""
+        with self._lock:
+            if self._closed:
+                return
+            for tenant, stream in list(self._streams.items()):
+                if stream.sequence:  # one whose first event was refused has never begun
+                    self._close_stream(tenant)
+            self._closed = True
+        self._transport.close(self._exit_timeout if timeout is None else timeout)
+        _living.discard(self)
+
+    def _close_stream(self, tenant: str | None) -> None:
+        service = self.builder.service["name"]
+        try:
+            document, moment = self.builder.document(
+                STREAM_CLOSED, actor={"name": service, "type": "service"}, organization=tenant
+            )
+            if tenant is None:
+                document.pop("organization", None)
+            self._seal_and_append(document, moment)
+        except AuditpipeError:
+            log.exception("the audit stream of %s can't be closed; verify will call it abandoned", service)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _after_fork(self) -> None:
+        self._transport.after_fork()
+        self._begin()
+
+    def _concealment_key(self) -> bytes:
+        if self._key is None:
+            self._key = concealment_key(self._key_file)
+        return self._key
+
+    def _policy(self, action: object) -> FailurePolicy:
+        return next(
+            (policy for pattern, policy in self._policies.items() if fnmatchcase(str(action), pattern)), "raise"
+        )
+
+    def _log_refusal(self, action: str, error: AuditpipeError) -> None:
+        now = time.monotonic()
+        if now - self._last_log >= _LOG_INTERVAL:
+            self._last_log = now
+            log.error("audit event %s was not taken, %d so far: %s", action, self._refused, error)
+
+
+def seal(document: Document, checked: Parts = _NO_PARTS) -> Event:
+    """Hash a linked document into `audit.hash` and check it whole. InvalidEvent names the field.
+
+    `checked`: parts of it that are known to be good, as an earlier event has them.
+    """
+    audit = document["audit"]
+    audit.pop("hash", None)
+    try:
+        data = canonical_bytes(document)
+    except ValueError as error:
+        raise InvalidEvent("event", str(error)) from error
+    if len(data) > MAX_EVENT_BYTES:
+        raise LimitExceeded("event", f"an event has at most {MAX_EVENT_BYTES} bytes of JSON, got {len(data)}")
+    audit["hash"] = hashlib.sha256(data).hexdigest()
+    return _checked({**document, **checked})
+
+
+def check_sealed(document: Document) -> Event:
+    """The event of a sealed document, its form, time and hash checked. InvalidEvent names the field."""
+    event = _checked(document)
+    if event.hash != document_hash(document):
+        raise InvalidEvent("audit.hash", "is not the hash of this document: it was altered after it was sealed")
+    try:
+        moment = identity.parse_time(event.timestamp)
+    except ValueError as error:
+        raise InvalidEvent("@timestamp", str(error)) from error
+    if moment > identity.LATEST_NS:
+        raise InvalidEvent("@timestamp", "expected a time from 1970 to 2106")
+    if identity.milliseconds_of(event.id) != moment // identity.MILLISECOND:
+        raise InvalidEvent("event.id", "its milliseconds are not those of @timestamp")
+    return event
+
+
+def _checked(document: Document) -> Event:
+    try:
+        return _validate(document)  # type: ignore[no-any-return]
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InvalidEvent(".".join(str(part) for part in first["loc"]), first["msg"]) from error
+
+
+def _policies(given: FailurePolicy | Mapping[str, FailurePolicy]) -> Mapping[str, FailurePolicy]:
+    policies = {"*": given} if isinstance(given, str) else dict(given)
+    for pattern, policy in policies.items():
+        if policy not in _POLICIES:
+            raise UsageError(f"on_failure: expected raise or continue for {pattern}, got {policy!r}")
+    return policies
+
+
+ARGUMENTS = frozenset(inspect.signature(Builder.document).parameters) - {
+    "self",
+    "action_name",
+    "event_id",
+    "redacted",
+}
+_living: "weakref.WeakSet[AuditLog]" = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for audit in list(_living):
+        audit.close()
+
+
+def _after_fork_in_child() -> None:
+    for audit in list(_living):
+        audit._after_fork()
+
+
+atexit.register(_close_all)
+os.register_at_fork(after_in_child=_after_fork_in_child)

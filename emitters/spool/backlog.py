@@ -1,0 +1,174 @@
+"""Reads what waits in a writer's folder, in order, and remembers what was acknowledged."""
+
+import logging
+import os
+import struct
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from auditpipe.emitters.spool import frames
+from auditpipe.schemas.errors import SpoolError
+
+log = logging.getLogger(__name__)
+
+_MARK = struct.Struct(">QQI")
+_ACKNOWLEDGED = "acknowledged"
+_LARGEST = frames.MAX_PAYLOAD + frames.HEADER.size
+
+
+class Position(NamedTuple):
+    """A place in a folder: a segment's number, and an offset in bytes."""
+
+    segment: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Whole frames from one segment: their payloads joined, how many, and where the next begins."""
+
+    entries: bytes
+    count: int
+    end: Position
+    size: int
+
+
+def segment_path(folder: Path, number: int) -> Path:
+    """The file of a segment."""
+    return folder / f"{number:08d}.seg"
+
+
+def segments(folder: Path) -> list[int]:
+    """The numbers of the segments that are there, in order."""
+    return sorted(int(path.stem) for path in folder.glob("*.seg") if path.stem.isdigit())
+
+
+class Backlog:
+    """What waits in one folder. Only the holder of the folder's lock may use it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.acknowledged = self._load()
+        self.damaged_bytes = 0
+
+    def read(self, limit: Position | None, max_bytes: int, max_count: int) -> Batch | None:
+        """The next frames, or None. `limit`: where a living writer is. SpoolError if a segment can't be read."""
+        position = self.acknowledged
+        for number in segments(self.folder):
+            if number < position.segment or (limit is not None and number > limit.segment):
+                continue
+            start = position.offset if number == position.segment else 0
+            stop = limit.offset if limit is not None and number == limit.segment else None
+            batch = self._read_segment(number, start, stop, max_bytes, max_count)
+            if batch is not None:
+                return batch
+        return None
+
+    def acknowledge(self, end: Position) -> None:
+        """Remember that everything before `end` is acknowledged. SpoolError if it can't be written."""
+        data = struct.pack(">QQ", end.segment, end.offset)
+        try:
+            descriptor = os.open(self.folder / _ACKNOWLEDGED, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.pwrite(descriptor, data + struct.pack(">I", zlib.crc32(data)), 0)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise SpoolError(f"{self.folder}: what was acknowledged can't be noted: {error}") from error
+        self.acknowledged = end
+
+    def waiting(self, limit: Position | None = None) -> int:
+        """Bytes of frames not yet acknowledged."""
+        total = 0
+        for number in segments(self.folder):
+            if number >= self.acknowledged.segment:
+                size = limit.offset if limit and number == limit.segment else self._size(number)
+                total += size - (self.acknowledged.offset if number == self.acknowledged.segment else 0)
+        return max(total, 0)
+
+    def oldest(self) -> float | None:
+        """Unix time of the last write to the oldest segment that still waits: a bound on the oldest event's age."""
+        for number in segments(self.folder):
+            offset = self.acknowledged.offset if number == self.acknowledged.segment else 0
+            if number >= self.acknowledged.segment and self._size(number) > offset:
+                return segment_path(self.folder, number).stat().st_mtime
+        return None
+
+    def discard(self, keep_seconds: float, keep_bytes: int, *, active: int | None) -> int:
+        """Remove acknowledged segments older than `keep_seconds` or beyond `keep_bytes`, oldest first; bytes kept."""
+        done = [
+            n for n in segments(self.folder) if n < self.acknowledged.segment or (active is None and self._is_done(n))
+        ]
+        kept = 0
+        for number in reversed(done):
+            path = segment_path(self.folder, number)
+            try:
+                status = path.stat()
+            except FileNotFoundError:  # removed by another thread that needed the room
+                continue
+            is_over = time.time() - status.st_mtime > keep_seconds or kept + status.st_size > keep_bytes
+            if number != active and is_over:
+                path.unlink(missing_ok=True)
+            else:
+                kept += status.st_size
+        return kept
+
+    def _is_done(self, number: int) -> bool:
+        here = Position(number, self._size(number))
+        return here <= self.acknowledged
+
+    def _size(self, number: int) -> int:
+        return segment_path(self.folder, number).stat().st_size
+
+    def _read_segment(self, number: int, start: int, stop: int | None, max_bytes: int, max_count: int) -> Batch | None:
+        path = segment_path(self.folder, number)
+        try:
+            with path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size if stop is None else stop
+                file.seek(start)
+                # Two of the largest: a whole frame is seen even where damage comes before it.
+                data = file.read(min(max(size - start, 0), max(max_bytes, 2 * _LARGEST)))
+        except OSError as error:
+            raise SpoolError(f"{path}: can't be read: {error}") from error
+        if not data:
+            return None
+        return self._batch(number, start, data, start + len(data) >= size, max_bytes, max_count)
+
+    def _batch(self, number: int, start: int, data: bytes, is_all: bool, max_bytes: int, max_count: int) -> Batch:
+        payloads: list[bytes] = []
+        end = size = 0
+        for part in frames.decode(data):
+            if isinstance(part, frames.Damage):
+                if payloads:
+                    break  # told when it comes first, once; or the rest of this frame lies beyond what was read
+                end = part.end if is_all or not part.torn else part.end - _LARGEST
+                self.damaged_bytes += end - part.start
+                message = "%s: %d bytes at %d are no whole event and are skipped"
+                log.error(message, segment_path(self.folder, number), end - part.start, start + part.start)
+                continue
+            if payloads and (size + len(part.payload) > max_bytes or len(payloads) >= max_count):
+                break
+            payloads.append(part.payload)
+            size += len(part.payload)
+            end = part.end
+        return Batch(b"".join(payloads), len(payloads), Position(number, start + end), end)
+
+    def _load(self) -> Position:
+        first = Position(0, 0)
+        try:
+            data = (self.folder / _ACKNOWLEDGED).read_bytes()
+        except FileNotFoundError:
+            return first
+        except OSError as error:
+            raise SpoolError(f"{self.folder}: what was acknowledged can't be read: {error}") from error
+        if len(data) != _MARK.size:
+            log.warning("%s: the acknowledgement mark is damaged; everything is sent again", self.folder)
+            return first
+        segment, offset, crc = _MARK.unpack(data)
+        if zlib.crc32(data[:16]) != crc:
+            log.warning("%s: the acknowledgement mark is damaged; everything is sent again", self.folder)
+            return first
+        return Position(segment, offset)

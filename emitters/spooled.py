@@ -1,0 +1,249 @@
+"""The transport that applications use: a spool on disk, and threads that send it.
+
+`sender` sends this process's events, `adopter` what dead processes left, `keeper` brings what was appended to the disk
+and removes what was acknowledged long ago. None waits for another.
+"""
+
+import logging
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from auditpipe.emitters import forward
+from auditpipe.emitters.adopter import Adopter
+from auditpipe.emitters.options import SpoolOptions
+from auditpipe.emitters.spool import folder as folders
+from auditpipe.emitters.spool.backlog import Backlog
+from auditpipe.emitters.spool.folder import Folder
+from auditpipe.emitters.spool.writer import NoSpace, Retired, Writer
+from auditpipe.emitters.transport import Stats
+from auditpipe.emitters.worker import Worker
+from auditpipe.schemas import identity
+from auditpipe.schemas.errors import SpoolError
+from auditpipe.schemas.event import Event
+
+log = logging.getLogger(__name__)
+
+__all__ = ["SpoolOptions", "SpoolTransport"]
+
+_IDLE_SECONDS = 0.5
+_KEEP_SECONDS = 0.5
+_DISCARD_EVERY = 20
+
+
+class SpoolTransport:
+    """Appends to this process's folder of the spool; its threads send, and adopt what dead processes left.
+
+    When `append` has returned, the event survives SIGKILL of the process as long as the spool's folder survives; with
+    `fsync` `interval` (1 s) or `always`, power loss too. It is forgotten only after the shipper's acknowledgement.
+    """
+
+    def __init__(
+        self,
+        spool: Path,
+        host: str,
+        port: int,
+        *,
+        options: SpoolOptions,
+        ca_file: str | None = None,
+        shared_key: str | None = None,
+    ) -> None:
+        self.spool = spool
+        self.options = options
+        self._connect = partial(
+            forward.ForwardSender,
+            host,
+            port,
+            timeout=options.acknowledge_timeout,
+            ca_file=ca_file,
+            shared_key=shared_key,
+        )
+        self._reset()
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._folder: Folder | None = None
+        self._writer: Writer | None = None
+        self._backlog: Backlog | None = None
+        self._connection: forward.ForwardSender | None = None
+        self._done = threading.Condition()
+        self._closed = False
+        self._appended = 0
+        self._acknowledged = 0
+        self._rounds = 0
+        self._started = False
+        self._homeless: str | None = None
+        self._sending = threading.Lock()  # taken before _lock
+        cap = self.options.retry_cap
+        self._sender = Worker("sender", self._send, retry_cap=cap, has_work=lambda: self._spooled > 0)
+        self._keeper = Worker("keeper", self._keep, retry_cap=cap)
+        self._adopter = Adopter(self.spool, self._connect, self.options)
+
+    @property
+    def _workers(self) -> tuple[Worker, ...]:
+        return self._sender, self._adopter.worker, self._keeper
+
+    def append(self, event: Event, document: dict[str, Any], moment: int) -> None:
+        """Put one event on disk and wake the sender. SpoolError: it is not there."""
+        payload = forward.entry(moment, document)
+        if self._homeless is not None:
+            raise SpoolError(self._homeless)
+        try:
+            (self._writer or self._open()).append(payload)
+        except NoSpace:
+            self._make_room()
+            self._open().append(payload)
+        except Retired:
+            self._open().append(payload)  # waits for the folder that takes over
+        self._appended += 1  # callers hold the AuditLog's lock
+        if self._sender.idle:
+            self._sender.wake()
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until all that was appended here before is acknowledged, at most `timeout` seconds."""
+        target = self._appended
+        with self._done:
+            return self._done.wait_for(lambda: self._acknowledged >= target, max(timeout, 0))
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until nothing of dead processes is left in the spool, at most `timeout` seconds."""
+        if self._writer is None:
+            self._open()
+        return self._adopter.drained(timeout)
+
+    def stats(self) -> Stats:
+        """What is where; `refused` is the AuditLog's to fill."""
+        writer, backlog, adopter = self._writer, self._backlog, self._adopter
+        own_oldest = backlog.oldest() if backlog and self._spooled else None
+        oldest = [moment for moment in (adopter.oldest, own_oldest) if moment is not None]
+        own_bytes = backlog.waiting(writer.position) if backlog and writer else 0
+        return Stats(
+            spooled=self._spooled,
+            acknowledged=self._acknowledged,
+            oldest=max(time.time() - min(oldest), 0.0) if oldest else None,
+            waiting_bytes=adopter.waiting_bytes + own_bytes,
+            damaged_bytes=adopter.damaged_bytes + (backlog.damaged_bytes if backlog else 0),
+            problem=next((worker.problem for worker in self._workers if worker.problem), None),
+        )
+
+    def close(self, timeout: float) -> None:
+        """Send what there is for at most `timeout` seconds, stop, and leave the rest for the next process."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        if self._writer is None or self._folder is None:
+            return
+        deadline = time.monotonic() + timeout
+        while not self.flush(min(0.2, timeout)) and time.monotonic() < deadline:
+            if self._sender.failures:  # where nobody listens waiting changes nothing: the events are safe
+                break
+        for worker in self._workers:
+            worker.stop()
+        # A thread that waits for an acknowledgement would hold the folder's lock; what it waits for is sent again.
+        self._adopter.disconnect()
+        if self._connection is not None:
+            self._connection.disconnect()
+        ended = [worker.join(max(deadline - time.monotonic(), 0.5)) for worker in (self._sender, self._keeper)]
+        self._writer.close()
+        if all(ended):
+            self._folder.release()
+
+    def after_fork(self) -> None:
+        """A child has its own folder: the parent's descriptors are closed, its threads do not exist here."""
+        if self._writer is not None:
+            self._writer.abandon()
+        if self._folder is not None:
+            self._folder.release()  # the parent's own descriptor keeps the lock (flock(2))
+        self._reset()
+
+    @property
+    def _spooled(self) -> int:
+        return self._appended - self._acknowledged
+
+    def _open(self) -> Writer:
+        with self._lock:
+            if self._closed:
+                raise SpoolError(f"{self.spool}: this AuditLog is closed")
+            if self._writer is None:
+                self._folder, self._backlog, self._writer = self._make_folder()
+            if not self._started:
+                self._started = True
+                for worker in self._workers:
+                    worker.start()
+            return self._writer
+
+    def _make_folder(self) -> tuple[Folder, Backlog, Writer]:
+        folder = folders.create(self.spool, identity.new_event_id(time.time_ns()))
+        writer = Writer(folder.path, fsync=self.options.fsync, limit_bytes=self.options.limit_bytes)
+        return folder, Backlog(folder.path), writer
+
+    def _make_room(self) -> None:
+        """The disk is full: what was acknowledged is kept no longer, whoever emitted it."""
+        writer, backlog = self._writer, self._backlog
+        log.warning("%s: the disk is full; events that were acknowledged are removed", self.spool)
+        if writer is not None and backlog is not None:
+            backlog.discard(-1, 0, active=writer.position.segment)
+            writer.start_over(backlog.acknowledged, backlog.acknowledge)
+        self._adopter.make_room()
+
+    def _move(self) -> None:
+        """The folder was removed under us: make another, and put into it what still waits."""
+        with self._sending, self._lock:
+            writer, folder, backlog = self._writer, self._folder, self._backlog
+            if writer is None or folder is None or backlog is None or self._closed or not writer.has_vanished():
+                return
+            why = f"{folder.path} was removed while its process was running"
+            try:
+                made = self._make_folder()
+            except SpoolError as error:
+                self._homeless = f"{why}, and another can't be made: {error}"
+                raise
+            waiting = writer.retire(backlog.acknowledged, why)
+            for payload in waiting:
+                made[2].append(payload)
+            gone = writer.waiting_count - len(waiting)
+            self._appended -= gone
+            self._folder, self._backlog, self._writer = made
+            self._homeless = None
+            folder.release()
+            log.error("%s; %d events go on in another folder, %d are gone", why, len(waiting), gone)
+
+    def _send(self) -> float:
+        """One chunk of ours; the sender's rest after it in seconds."""
+        with self._sending:
+            return self._send_chunk()
+
+    def _send_chunk(self) -> float:
+        backlog, writer = self._backlog, self._writer
+        if backlog is None or writer is None or self._spooled == 0:
+            return _IDLE_SECONDS
+        size, count = self.options.chunk_bytes, self.options.chunk_events
+        batch = writer.take(backlog.acknowledged, size, count) or backlog.read(writer.position, size, count)
+        if batch is None:
+            return _IDLE_SECONDS
+        if batch.count:
+            self._connection = self._connection or self._connect()
+            self._connection.deliver(batch.entries, batch.count)
+        backlog.acknowledge(batch.end)
+        writer.acknowledged(batch)
+        with self._done:
+            self._acknowledged += batch.count
+            self._done.notify_all()
+        if self._spooled < count:
+            time.sleep(self.options.linger)  # events that come together go together
+        return 0.0
+
+    def _keep(self) -> float:
+        """Sync what is due and now and then remove old segments; the keeper's rest in seconds."""
+        if self._writer is not None and self._writer.has_vanished():
+            self._move()
+        if self._writer is not None and self._backlog is not None:
+            self._writer.sync_if_due()
+            if self._rounds % _DISCARD_EVERY == 0:
+                active = self._writer.position.segment
+                self._backlog.discard(self.options.keep_seconds, self.options.keep_bytes, active=active)
+            self._rounds += 1
+        return _KEEP_SECONDS

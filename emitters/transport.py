@@ -1,0 +1,50 @@
+"""The seam between an `AuditLog` and where its events go."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from auditpipe.schemas.event import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Where the events of an `AuditLog` are.
+
+    `spooled`: events emitted here and not yet acknowledged. `acknowledged`: events of this process that a shipper has
+    acknowledged. `oldest`: seconds that the oldest event on this machine's spool has waited at most, or None.
+    `refused`: events that emit did not take. `waiting_bytes`: of this process and of those it found. `damaged_bytes`:
+    bytes found in the spool that are no event. `problem`: why nothing is being sent just now, or None.
+    """
+
+    spooled: int = 0
+    acknowledged: int = 0
+    oldest: float | None = None
+    refused: int = 0
+    waiting_bytes: int = 0
+    damaged_bytes: int = 0
+    problem: str | None = None
+
+
+class Transport(Protocol):
+    """Takes sealed events.
+
+    Once `append` has returned, the transport answers for the event. It never waits for the network.
+    """
+
+    def append(self, event: Event, document: dict[str, object], moment: int) -> None:
+        """Take one event; `moment` is its time in nanoseconds since 1970. SpoolError: not taken."""
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until all that was appended before is acknowledged; False if `timeout` seconds were not enough."""
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until what dead processes left is acknowledged too; False if `timeout` seconds were not enough."""
+
+    def stats(self) -> Stats:
+        """What is where."""
+
+    def close(self, timeout: float) -> None:
+        """Flush for at most `timeout` seconds and stop. What is left stays in the spool for the next process."""
+
+    def after_fork(self) -> None:
+        """Start anew in a child process: nothing of the parent's may be written or sent from here."""

@@ -1,0 +1,209 @@
+"""The one way to OpenSearch: verified, signed in, named to the node, and with errors that a person can act on.
+
+TLS is always verified and there is no switch for it. Nothing is retried here: who can wait says so where they wait.
+A foreign exception ends at `edge()`, which turns it into one of `auditpipe.schemas.errors`.
+"""
+
+import base64
+import ssl
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from json import loads as loads_leniently
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import orjson
+from opensearchpy import OpenSearch, Urllib3HttpConnection
+from opensearchpy.exceptions import ImproperlyConfigured, OpenSearchException, SerializationError, TransportError
+from opensearchpy.serializer import JSONSerializer
+from urllib3 import Timeout
+
+from auditpipe.pipeline.answers import Peer, translate_transport
+from auditpipe.schemas.errors import AuditpipeError, OutOfReach, SettingsError, UsageError
+from auditpipe.schemas.settings import Settings, is_loopback
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 60.0
+#: Percent-encoded it still fits the 8 kB that OpenSearch takes for all headers.
+LONGEST_PURPOSE = 500
+
+
+def connect(settings: Settings, *, opaque_id: str | None = None, read_seconds: float = READ_SECONDS) -> OpenSearch:
+    """A client for the cluster that the settings name. Opens no connection yet.
+
+    `opaque_id` becomes the `X-Opaque-Id` of each request, which the node's audit log keeps: see `tool_id`.
+    SettingsError: no URL, a URL that can't be used, an unreadable certificate or secret.
+    """
+    host = _host_options(settings.url)
+    who, headers = _credentials(settings)
+    if host["use_ssl"]:
+        host["ssl_context"] = _tls_context(settings)
+    elif settings.get("cert_file"):
+        raise SettingsError(f"{settings.url}: a client certificate needs https://")
+    try:
+        return OpenSearch(
+            hosts=[host],
+            connection_class=_Connection,
+            serializer=ExactJSON(),
+            max_retries=0,
+            retry_on_status=(),
+            timeout=Timeout(connect=CONNECT_SECONDS, read=read_seconds),
+            headers=headers,
+            opaque_id=opaque_id or tool_id(),
+            peer=Peer(settings.url, who),
+        )
+    except ImproperlyConfigured as error:
+        raise SettingsError(f"{settings.url}: {error}") from error
+
+
+def version() -> str:
+    """The installed version of auditpipe."""
+    try:
+        return installed_version("auditpipe")
+    except PackageNotFoundError:
+        return "0"
+
+
+def tool_id(command: str = "", purpose: str | None = None) -> str:
+    """`auditpipe/VERSION COMMAND purpose=...`; the purpose percent-encoded (RFC 3986): a header takes no text."""
+    if purpose and len(purpose) > LONGEST_PURPOSE:
+        raise UsageError(
+            f"the purpose goes with every request: at most {LONGEST_PURPOSE} characters, got {len(purpose)}"
+        )
+    parts = [f"auditpipe/{version()}", command, f"purpose={quote(purpose, safe='')}" if purpose else ""]
+    return " ".join(part for part in parts if part)
+
+
+@contextmanager
+def edge() -> Iterator[None]:
+    """Within it, what opensearch-py raises leaves as one of our errors."""
+    try:
+        yield
+    except (OpenSearchException, ImproperlyConfigured) as error:
+        raise translate(error) from error
+
+
+def translate(error: Exception) -> AuditpipeError:
+    """Ours for theirs: OutOfReach, NotAllowed, BadFilter, NotFinished, or the base class for what is a bug."""
+    peer = getattr(error, "peer", None) or Peer("OpenSearch", "you")
+    if isinstance(error, AuditpipeError):
+        return error
+    if isinstance(error, TransportError):
+        return translate_transport(error, peer)
+    if isinstance(error, SerializationError):
+        return OutOfReach(f"{peer.url} answered with something that is not JSON: is it OpenSearch, or a proxy?")
+    return AuditpipeError(f"{peer.url}: {error}")
+
+
+class ExactJSON(JSONSerializer):
+    """Integers as they are, up to 64 bits; the standard library reads what orjson refuses (lone surrogates, NaN)."""
+
+    def loads(self, s: Any) -> Any:
+        """Parse an answer."""
+        try:
+            return orjson.loads(s)
+        except ValueError:
+            try:
+                return loads_leniently(s)
+            except ValueError as error:
+                raise SerializationError(s, error) from error
+
+    def dumps(self, data: Any) -> Any:
+        """Make a request's body; what is text or bytes already goes as it is."""
+        if isinstance(data, (str, bytes)):
+            return data
+        try:
+            return orjson.dumps(data)
+        except TypeError as error:
+            raise SerializationError(data, error) from error
+
+
+class _Connection(Urllib3HttpConnection):
+    """Adds to an error whom it came from, and keeps `Warning` headers from a person's screen."""
+
+    def __init__(self, *args: Any, peer: Peer, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.peer = peer
+
+    def perform_request(
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
+        timeout: int | float | None = None,
+        ignore: Collection[int] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """As the base class, with `peer` on what it raises."""
+        try:
+            return super().perform_request(method, url, params, body, timeout, ignore, headers)
+        except OpenSearchException as error:
+            error.peer = self.peer  # type: ignore[attr-defined]
+            raise
+
+    def _raise_warnings(self, warning_headers: Any) -> None:
+        pass
+
+
+def _host_options(url: str) -> dict[str, Any]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise SettingsError(f"expected a URL such as https://opensearch.example:9200, got {url!r}: {error}") from error
+    if parts.username is not None or parts.password is not None:
+        # Not repeated: it would put the password into a log.
+        raise SettingsError("the URL holds a name or a password: give AUDITPIPE_USERNAME and AUDITPIPE_PASSWORD_FILE")
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
+        raise SettingsError(f"expected a URL such as https://opensearch.example:9200, got {url!r}")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise SettingsError(
+            f"{url}: http:// is for this machine only, elsewhere anyone could read and alter: use https://"
+        )
+    return {
+        "host": parts.hostname,
+        "port": port or (443 if parts.scheme == "https" else 80),
+        "use_ssl": parts.scheme == "https",
+        "url_prefix": parts.path.strip("/"),
+    }
+
+
+def _tls_context(settings: Settings) -> ssl.SSLContext:
+    ca_file, cert_file = settings.get("ca_file"), settings.get("cert_file")
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"ca_file {ca_file}: expected certificates in PEM, {error}") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if cert_file:
+        try:
+            # A password makes OpenSSL fail on an encrypted key instead of asking on the terminal.
+            context.load_cert_chain(cert_file, settings.get("key_file"), password="")
+        except (OSError, ssl.SSLError) as error:
+            pair = f"cert_file {cert_file} and key_file {settings.get('key_file')}"
+            raise SettingsError(f"{pair}: expected a certificate and its unencrypted key in PEM, {error}") from error
+    return context
+
+
+def _credentials(settings: Settings) -> tuple[str, dict[str, str]]:
+    """(who is asking, in words; the header that says so)."""
+    token, name = settings.token, settings.get("username")
+    if token:
+        if not token.isascii() or not token.isprintable() or " " in token:
+            raise SettingsError("token_file: expected one token of printable ASCII on its first line")
+        return "the holder of this token", {"authorization": f"Bearer {token}"}
+    if name:
+        password = settings.password
+        if password is None:
+            raise SettingsError(f"no password for {name}: give AUDITPIPE_PASSWORD_FILE (or --password-file)")
+        if ":" in name:
+            raise SettingsError(f"username {name!r}: HTTP basic authentication (RFC 7617) has no colon in a name")
+        # Not http_auth: urllib3 encodes that as Latin-1, OpenSearch Security reads UTF-8.
+        pair = base64.b64encode(f"{name}:{password}".encode()).decode("ascii")
+        return name, {"authorization": f"Basic {pair}"}
+    if settings.get("cert_file"):
+        return f"the certificate {settings.get('cert_file')}", {}
+    return "a visitor without a name", {}

@@ -1,0 +1,83 @@
+"""Whether those who may look see what their grants say, and whether others may do something about events too."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from auditpipe.pipeline import access, cluster_settings, principals, roles
+from auditpipe.pipeline.check import Check, finding, ok, warn
+from auditpipe.pipeline.principals import Principals
+from auditpipe.schemas.identity import ALIAS, INDEX_PATTERN, INDEX_PREFIX
+
+_NAME = "access"
+_LIST = "`auditpipe access list` as a Super Admin shows it"
+
+
+def examine(found: Principals) -> Iterator[Check]:
+    """One line for each thing that is odd, or one that says that nothing is."""
+    odd = [*_grants(found), *_writers(found), *_others(found)]
+    yield from odd
+    if not odd:
+        people = {one.user for one in access.grants_of(found)}
+        yield ok(_NAME, f"{len(people)} may look, each by auditpipe's own roles")
+
+
+def _grants(found: Principals) -> Iterator[Check]:
+    given = tuple(access.grants_of(found))
+    for user in sorted(access.mixed(given)):
+        sentence = f"{user} has a limited and an unlimited grant: the limit hides events from both"
+        yield finding(_NAME, sentence, f"`auditpipe access revoke {user}`, then grant what is meant")
+    for one in given:
+        if one.ended:
+            sentence = f"a grant of {one.word} to {one.user} has ended, and with it all that they had"
+            yield warn(_NAME, sentence, f"`auditpipe access revoke {one.user} --role {one.word}`")
+        if one.note == access.ALTERED:
+            yield finding(_NAME, f"{one.role_name}, which {one.user} has, was altered by other means", _LIST)
+
+
+def _writers(found: Principals) -> Iterator[Check]:
+    for user in sorted(access.writers(found)):
+        others = sorted(set(_roles_of(found, user)) - {roles.WRITER})
+        if others:
+            sentence = f"{user} ships events and has {', '.join(others)} too: such a rule may stop it from storing any"
+            yield finding(_NAME, sentence, f"take {user} out of these; readers are other accounts")
+
+
+def _others(found: Principals) -> Iterator[Check]:
+    """Roles that are not ours, reach the events and are somebody's. A mark in a description makes none ours."""
+    for name, role in sorted(found.roles.items()):
+        if name in roles.BY_NAME or access.given_by(name, role) is not None or not _reaches(role):
+            continue
+        if people := _people_of(found, name):
+            sentence = f"the role {name} has rights on {INDEX_PATTERN}, and {', '.join(people)} may use them"
+            yield warn("other roles", sentence, "narrow its index patterns, or unmap it, if that is not meant")
+
+
+def _reaches(role: Mapping[str, Any]) -> bool:
+    return any(
+        _matches(pattern)
+        for permission in role.get("index_permissions", [])
+        if permission.get("allowed_actions")
+        for pattern in permission.get("index_patterns", [])
+    )
+
+
+def _matches(pattern: str) -> bool:
+    """Whether a pattern could mean the events. Says yes too often rather than too seldom."""
+    if len(pattern) > 1 and pattern.startswith("/") and pattern.endswith("/"):
+        try:
+            return any(re.fullmatch(pattern[1:-1], name) for name in (ALIAS, f"{INDEX_PREFIX}2026.11"))
+        except re.error:
+            return True  # Java's syntax, or nobody's
+    return pattern == ALIAS or cluster_settings.overlaps(pattern.replace("?", "*"))
+
+
+def _roles_of(found: Principals, user: str) -> Iterator[str]:
+    yield from (name for name, mapping in found.mappings.items() if user in principals.members(mapping))
+    yield from access.own_roles(found.users.get(user, {}))
+
+
+def _people_of(found: Principals, role: str) -> list[str]:
+    mapping = found.mappings.get(role, {})
+    direct = [user for user, entry in found.users.items() if role in access.own_roles(entry)]
+    return [*principals.members(mapping), *access.outside(mapping), *direct]

@@ -1,0 +1,105 @@
+"""What is wrong with a local stack: its processes, its folders, its certificates."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from auditpipe.pipeline.client import connect, tool_id
+from auditpipe.pipeline.doctor import Check, finding, ok, warn
+from auditpipe.pipeline.local import certificates, counts, health, months, shipper, stack
+from auditpipe.pipeline.local.home import Home
+from auditpipe.schemas.errors import AuditpipeError, SettingsError
+from auditpipe.schemas.settings import load
+
+
+def examine(home: Home) -> Iterator[Check]:
+    """Look at the stack of this home. Nothing is said of a home that no `up` has made."""
+    if not home.run.is_dir():
+        return
+    yield from _processes(home)
+    yield from _certificates(home)
+    yield _modes(home)
+    waiting = counts.count(home)
+    yield _dead_letters(waiting)
+    yield from _parked(waiting)
+    yield _chunks(home, waiting)
+    yield _months(home)
+
+
+def _processes(home: Home) -> Iterator[Check]:
+    for part in stack.parts(home):
+        if part.running and part.record is not None:
+            yield ok(part.name, f"process {part.record.pid} ({part.record.program})")
+            if part.name == shipper.NAME:
+                yield from health.examine(part.record)
+        else:
+            told = f"has ended; its log is {part.record.log}" if part.record else "does not run"
+            yield finding(part.name, part.problem or told, part.remedy)
+
+
+def _certificates(home: Home) -> Iterator[Check]:
+    for path in (home.certificates / "ca.pem", home.certificates / "admin.pem"):
+        try:
+            end = certificates.end_of(path)
+        except SettingsError as error:
+            yield finding(path.name, str(error), "`auditpipe up` makes what is missing")
+            continue
+        sentence = f"{path} ends {end:%Y-%m-%d}"
+        if certificates.is_due(end):
+            yield warn(path.name, sentence, "`auditpipe up` renews it")
+        else:
+            yield ok(path.name, sentence)
+
+
+def _modes(home: Home) -> Check:
+    """Nothing of the home that holds a secret may be read by others."""
+    secret = (home.secrets, home.certificates, home.profiles, home.fluent_bit, home.dead_letters)
+    paths = [path for folder in secret if folder.exists() for path in (folder, *folder.iterdir())]
+    open_to_others = [path for path in paths if _is_open(path)]
+    if open_to_others:
+        named = ", ".join(map(str, open_to_others))
+        return finding("file modes", f"open to others: {named}", f"chmod go= {named}")
+    return ok("file modes", f"{len(paths)} files and folders for their owner alone")
+
+
+def _is_open(path: Path) -> bool:
+    """Other people may read it. Within a folder that is closed to them only what holds a secret must be closed too."""
+    if path.stat().st_mode & 0o077 == 0:
+        return False
+    secret = path.parent.name in ("secrets", "profiles") or path.name.endswith("-key.pem")
+    return secret or path.is_dir() or path.parent.stat().st_mode & 0o077 != 0
+
+
+def _dead_letters(waiting: counts.Waiting) -> Check:
+    if number := waiting.dead_letters:
+        remedy = "`auditpipe deadletter list` says why; put that right, then `auditpipe deadletter replay`"
+        return finding("dead letters", f"{number} events are not in OpenSearch", remedy)
+    return ok("dead letters", "none")
+
+
+def _parked(waiting: counts.Waiting) -> Iterator[Check]:
+    if not waiting.parked:
+        yield ok("parked events", "none")
+    for wait, number in waiting.parked.items():
+        remedy = "put that right; the replayer of `auditpipe up` then stores them by itself"
+        yield finding("parked events", f"{number} waiting for: {wait}", remedy)
+
+
+def _chunks(home: Home, waiting: counts.Waiting) -> Check:
+    if number := waiting.chunks:
+        remedy = f"look again in a while; if it grows, read {home.logs / 'fluent-bit.log'}"
+        return warn("shipper's buffer", f"{number} chunks are not delivered yet", remedy)
+    return ok("shipper's buffer", "empty")
+
+
+def _months(home: Home) -> Check:
+    """Nothing else tells why what Fluent Bit holds is not delivered."""
+    name = "months"
+    try:
+        reader = load({"home": str(home.root)}, profile="local", environment={})
+        missing = months.missing(home, connect(reader, opaque_id=tool_id("doctor"), read_seconds=10))
+    except AuditpipeError as error:
+        return warn(name, f"not looked at: {error}", "look again when OpenSearch answers")
+    if missing:
+        told = ", ".join(f"{month} ({count} events)" for month, count in missing.items())
+        return finding(name, f"events wait for months that have no index: {told}", months.remedy(missing))
+    return ok(name, "no event waits in Fluent Bit for one that has no index")

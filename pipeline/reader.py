@@ -1,0 +1,199 @@
+"""Reading events: a page, one by its id, or all of them, and never a part without saying so.
+
+OpenSearch answers 200 with what the reachable shards had, and while it recovers it does not even count the others as
+failed. Here that is an error: an audit that leaves out what could not be read is wrong, not short.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal
+
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import OpenSearchException
+
+from auditpipe.pipeline.client import edge
+from auditpipe.pipeline.query import Filters
+from auditpipe.schemas.errors import NoSuchEvent, OutOfReach, UsageError
+from auditpipe.schemas.identity import INDEX_PATTERN, index_of_id, is_event_id
+
+Document = dict[str, Any]
+Hit = dict[str, Any]
+Order = Literal["asc", "desc"]
+
+#: How long a point in time outlives the last request on it; a slow disk may pause an export for so long.
+KEEP_ALIVE = "5m"
+#: Documents in one answer: at 1 kB each about 2 MB, large enough that the round trip does not count.
+BATCH = 2_000
+#: A page up to this size is one request; beyond, a point in time holds the view still between requests.
+PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """`total` counts all that match; `documents` gives those asked for, once."""
+
+    documents: Iterator[Document]
+    total: int
+
+
+def by_time(order: Order = "asc") -> list[dict[str, str]]:
+    """A total order: events of one nanosecond by id, and doubles, which should not be, by where they are stored."""
+    return [{"@timestamp": order}, {"event.id": order}, {"_index": order}, {"_seq_no": order}]
+
+
+BY_STREAM = [{"audit.stream": "asc"}, {"audit.sequence": "asc"}, {"_index": "asc"}, {"_seq_no": "asc"}]
+
+
+@contextmanager
+def search(client: OpenSearch, filters: Filters, *, limit: int = 50, order: Order = "desc") -> Iterator[Results]:
+    """The newest (or oldest) `limit` events and the number of all. OutOfReach, NotAllowed, BadFilter."""
+    if limit < 0:
+        raise UsageError(f"--limit: expected 0 or more, got {limit}")
+    if limit <= PAGE:
+        yield _page(client, filters, limit, order)
+        return
+    with Snapshot.open(client, filters.query(), by_time(order), batch=min(limit, BATCH)) as snapshot:
+        yield Results((hit["_source"] for hit in islice(snapshot.hits(), limit)), snapshot.total)
+
+
+def _page(client: OpenSearch, filters: Filters, limit: int, order: Order) -> Results:
+    body = {"query": filters.query(), "sort": by_time(order), "size": limit, "track_total_hits": True}
+    answer = ask_all_shards(client, body)
+    if answer["_shards"]["total"] == 0:
+        raise _no_indices()
+    return Results((hit["_source"] for hit in answer["hits"]["hits"]), answer["hits"]["total"]["value"])
+
+
+def show(client: OpenSearch, event_id: str) -> Document:
+    """One event. Its id names its index, and a GET by id sees it before a refresh.
+
+    UsageError: not an event id. NoSuchEvent: there is none, or none that this reader may see; the two look the same
+    on purpose.
+    """
+    wanted = event_id.strip().lower()
+    if not is_event_id(wanted):
+        raise UsageError(
+            f"expected an event id (a UUIDv7) such as 0197b3c4-5d6e-7f80-9a1b-2c3d4e5f6071, got {event_id!r}"
+        )
+    with edge():
+        answer = client.get(index=index_of_id(wanted), id=wanted, params={"ignore": 404})
+    if answer.get("found"):
+        return dict(answer["_source"])
+    # Stored under another month by other means than ours: still the event with this id.
+    query = {"bool": {"should": [{"ids": {"values": [wanted]}}, {"term": {"event.id": wanted}}]}}
+    hits = ask_all_shards(client, {"query": query, "size": 1})["hits"]["hits"]
+    if not hits:
+        raise NoSuchEvent(f"no event {wanted} that you may see")
+    return dict(hits[0]["_source"])
+
+
+def ask_all_shards(
+    client: OpenSearch, body: Mapping[str, Any], *, index: str | None = INDEX_PATTERN, **params: str
+) -> dict[str, Any]:
+    """What a search answers, if every shard took part. OutOfReach otherwise, NotAllowed, BadFilter.
+
+    `index` is None for a body that names a point in time.
+    """
+    with edge():
+        return complete(
+            client.search(index=index, body=body, params={**params, "allow_partial_search_results": "false"})
+        )
+
+
+def complete(answer: Any) -> dict[str, Any]:
+    """The answer, if every shard gave it and in time. OutOfReach otherwise.
+
+    `successful` holds what was skipped, because it could not match. A shard that has no started copy is in `total`
+    alone: neither successful nor failed.
+    """
+    shards = answer.get("_shards", {})
+    total, successful = shards.get("total", 0), shards.get("successful", 0)
+    if answer.get("timed_out") or shards.get("failed", 0):
+        failures = shards.get("failures") or [{}]
+        reason = (failures[0].get("reason") or {}).get("reason", "it took too long")
+        raise OutOfReach(
+            f"OpenSearch could read only {successful} of {total} shards ({reason}): "
+            "nothing is shown, because it would not be all; try again, or see `auditpipe doctor`"
+        )
+    if successful != total:
+        raise OutOfReach(
+            f"{successful} of {total} shards answered: the cluster is still recovering; "
+            "nothing is shown, because it would not be all; try again"
+        )
+    return dict(answer)
+
+
+class Snapshot:
+    """All events that match, as they were at one moment (a point in time), in constant memory."""
+
+    def __init__(self, client: OpenSearch, pit: str, body: dict[str, Any]) -> None:
+        self._client = client
+        self._pit = pit
+        self._body = body
+        self.total = 0
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls,
+        client: OpenSearch,
+        query: Mapping[str, Any],
+        sort: list[dict[str, str]],
+        *,
+        batch: int = BATCH,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Iterator["Snapshot"]:
+        """Opened, counted, and closed on the node whatever happens. OutOfReach, NotAllowed, BadFilter."""
+        with edge():
+            whole = {"keep_alive": KEEP_ALIVE, "allow_partial_pit_creation": "false"}
+            opened = complete(client.create_pit(index=INDEX_PATTERN, params=whole))
+        body = {"query": dict(query), "sort": sort, "size": batch, **(extra or {})}
+        snapshot = cls(client, opened["pit_id"], body)
+        try:
+            if opened["_shards"]["total"] == 0:
+                raise _no_indices()
+            snapshot.total = snapshot._count()
+            yield snapshot
+        finally:
+            # It would expire by itself; an error here must not hide the one that led here.
+            with suppress(OpenSearchException):
+                client.delete_pit(body={"pit_id": [snapshot._pit]})
+
+    def hits(self) -> Iterator[Hit]:
+        """Every hit in order. OutOfReach if a shard fails on the way, NotFinished if the point in time expired.
+
+        The next answer is fetched while this one is used; two are in memory.
+        """
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="auditpipe-read-ahead") as ahead:
+            coming = ahead.submit(self._next, None)
+            while True:
+                hits = coming.result()
+                last = len(hits) < self._body["size"]
+                if not last:
+                    coming = ahead.submit(self._next, hits[-1]["sort"])
+                yield from hits
+                if last:
+                    return
+
+    def _next(self, after: list[Any] | None) -> list[Hit]:
+        behind = {} if after is None else {"search_after": after}
+        hits: list[Hit] = self._ask({**self._body, **behind, "track_total_hits": False})["hits"]["hits"]
+        return hits
+
+    def _count(self) -> int:
+        answer = self._ask({"query": self._body["query"], "size": 0, "track_total_hits": True})
+        return int(answer["hits"]["total"]["value"])
+
+    def _ask(self, body: dict[str, Any]) -> dict[str, Any]:
+        pit = {"id": self._pit, "keep_alive": KEEP_ALIVE}
+        answer = ask_all_shards(self._client, {**body, "pit": pit}, index=None)
+        self._pit = answer.get("pit_id", self._pit)
+        return answer
+
+
+def _no_indices() -> OutOfReach:
+    return OutOfReach(f"this cluster has no {INDEX_PATTERN} index: run `auditpipe provision` first")

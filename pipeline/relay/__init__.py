@@ -1,0 +1,1 @@
+"""The relay: Forward protocol in, bulk `create` out, nothing kept in between."""

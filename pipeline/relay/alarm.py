@@ -1,0 +1,86 @@
+"""Why events wait: a state for metrics and health, and one log line a minute for each reason."""
+
+import logging
+from collections import Counter
+from time import monotonic
+
+from auditpipe.schemas.identity import INDEX_PREFIX
+
+QUIET_SECONDS = 60.0
+
+ADVICE = {
+    "missing_index": "make the month with `auditpipe provision`",
+    "permission": "the shipper needs the role audit_writer",
+    "credentials": "check the shipper's name and password",
+    "write_block": "the index does not take writes: is a disk full?",
+    "dead_letters": "make room, or let the folder be written",
+    "another_replayer": "wait for it",
+}
+
+_CAUSES = {
+    "missing_index": "index {index} does not exist: auditpipe provision --from {month}",
+    "permission": "index {index} refuses the shipper: it needs the role audit_writer",
+    "write_block": "index {index} does not take writes: is a disk full?",
+}
+
+_log = logging.getLogger(__name__)
+
+
+def waiting_for(trouble: str, index: str) -> str:
+    """What an event of that index waits for: the cause, and what to do where that is known."""
+    month = index.removeprefix(INDEX_PREFIX).replace(".", "-")
+    return _CAUSES.get(trouble, "index {index} answers {trouble}").format(index=index, month=month, trouble=trouble)
+
+
+class Quiet:
+    """Lets one thing of each kind through in so many seconds, so that nobody can fill a disk with log lines."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._last: dict[str, float] = {}
+
+    def lets(self, kind: str) -> bool:
+        """Whether to say it now. Kinds are a fixed few."""
+        now = monotonic()
+        if now - self._last.get(kind, -self._seconds) < self._seconds:
+            return False
+        self._last[kind] = now
+        return True
+
+    def forget(self, kind: str) -> bool:
+        """Say it at once the next time; whether it was said."""
+        return self._last.pop(kind, None) is not None
+
+
+class Alarm:
+    """Counts events that have to be sent again by the reason of their last attempt."""
+
+    def __init__(self) -> None:
+        self.waiting: Counter[str] = Counter()
+        self._quiet = Quiet(QUIET_SECONDS)
+
+    def move(self, before: str | None, after: str | None, detail: str = "") -> None:
+        """An event's trouble is now `after` and was `before`; None is no trouble."""
+        if before is not None:
+            self.waiting[before] -= 1
+            if not self.waiting[before]:
+                del self.waiting[before]
+                if before != after and self._quiet.forget(before):
+                    _log.info("no event is held up by %s any more", before)
+        if after is not None:
+            self.waiting[after] += 1
+            self.tell(after, detail)
+
+    def tell(self, trouble: str, detail: str) -> None:
+        """Log a trouble, at most once a minute for each kind."""
+        if not self._quiet.lets(trouble):
+            return
+        advice = f" ({ADVICE[trouble]})" if trouble in ADVICE else ""
+        # ascii(): OpenSearch's words quote the event, whose strings are hostile.
+        _log.warning("events wait, nothing is lost: %s%s: %s", trouble, advice, ascii(detail))
+
+    def parked(self, trouble: str, index: str, detail: str) -> None:
+        """Log that events were put on disk to wait there, at most once a minute for each trouble."""
+        if self._quiet.lets(f"parked: {trouble}"):
+            told = waiting_for(trouble, index)
+            _log.warning("parked, `auditpipe deadletter replay --watch` sends it again: %s: %s", told, ascii(detail))

@@ -1,0 +1,124 @@
+"""An event as one row: the columns of CSV, and the sentence of what was changed."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from auditpipe.pipeline.visible import printable
+
+#: CSV columns, in order; each is the path of a field, except `changes`, which is `changes_text`.
+COLUMNS: tuple[str, ...] = (
+    *("@timestamp", "event.id", "event.action", "event.outcome", "event.reason", "message"),
+    *("organization.id", "audit.actor.type", "user.id", "user.name", "user.full_name", "user.email"),
+    *("audit.target.type", "audit.target.id", "audit.target.name", "changes", "audit.redacted"),
+    *("source.ip", "user_agent.original", "http.request.id", "audit.session.id"),
+    *("service.name", "host.name", "audit.stream", "audit.sequence", "audit.hash"),
+)
+
+# What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection), and the full-width forms of it.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+_MISSING = object()
+
+
+def field(document: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path, None where there is none."""
+    value: Any = document
+    for part in path.split("."):
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(part)
+    return value
+
+
+def changes_of(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The entries of `audit.changes`; what is not shaped like one is left to the raw view."""
+    changes = field(document, "audit.changes")
+    for change in changes if isinstance(changes, list) else ():
+        if isinstance(change, Mapping):
+            yield change
+
+
+def changes_text(document: Mapping[str, Any]) -> str:
+    """`last_name: Doe -> Dow; members: + u7 (Tess Test); password: (redacted)`."""
+    names = names_of(document)
+    texts = [change_text(change, names) for change in changes_of(document)]
+    named = {str(change.get("field")) for change in changes_of(document)}
+    texts += [f"{name}: (redacted)" for name in withheld_changes(document) if name not in named]
+    return "; ".join(texts)
+
+
+def withheld_changes(document: Mapping[str, Any]) -> list[str]:
+    """Names of the fields that were changed and whose values were withheld: neither the actor's name nor details."""
+    return [name for name in redacted_of(document) if name != "user.name" and not name.startswith("details.")]
+
+
+def redacted_of(document: Mapping[str, Any]) -> list[str]:
+    """Names of the fields whose values were withheld."""
+    redacted = field(document, "audit.redacted")
+    return [str(name) for name in redacted] if isinstance(redacted, list) else []
+
+
+def names_of(document: Mapping[str, Any]) -> dict[str, str]:
+    """What people call the ids of those involved."""
+    involved = field(document, "audit.involved")
+    items = [item for item in involved if isinstance(item, Mapping)] if isinstance(involved, list) else []
+    return {str(item["id"]): str(item["name"]) for item in items if "id" in item and "name" in item}
+
+
+def change_text(change: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """`field: before -> after`, `field: + after` where nothing was before, `field: - before` where it was removed."""
+    name, before, after = str(change.get("field")), change.get("before", _MISSING), change.get("after", _MISSING)
+    if before is _MISSING and after is _MISSING:
+        return name
+    if before is _MISSING:
+        return f"{name}: + {named_text(after, names)}"
+    if after is _MISSING:
+        return f"{name}: - {named_text(before, names)}"
+    return f"{name}: {named_text(before, names)} -> {named_text(after, names)}"
+
+
+def named_text(value: Any, names: Mapping[str, str]) -> str:
+    """`value_text`, with the name of an id that is known: `u7 (Tess Test)`."""
+    text = value_text(value)
+    return f"{text} ({names[value]})" if isinstance(value, str) and value in names else text
+
+
+def value_text(value: Any) -> str:
+    """A value in a line of text: strings as they are, the empty one as `""`, lists in brackets, the rest as JSON."""
+    if isinstance(value, str):
+        return value or '""'
+    if isinstance(value, list):
+        return f"[{', '.join(map(value_text, value))}]"
+    if value is None or isinstance(value, (bool, Mapping)):
+        return orjson.dumps(value, default=str).decode()
+    return str(value)
+
+
+def csv_header() -> str:
+    """The first line."""
+    return _line(list(COLUMNS))
+
+
+def csv_row(document: Mapping[str, Any]) -> str:
+    """One line; control characters as escapes, no cell that a spreadsheet would run."""
+    return _line([_cell(document, column) for column in COLUMNS])
+
+
+def _cell(document: Mapping[str, Any], column: str) -> str:
+    value = changes_text(document) if column == "changes" else field(document, column)
+    if value is None or value == []:
+        return ""
+    text = value if isinstance(value, str) else value_text(value)
+    # Before the escaping: a tab that begins the cell is `\t` after it.
+    guard = "'" if text.lstrip(" ").startswith(_FORMULA) else ""
+    return guard + printable(text)
+
+
+def _line(cells: list[str]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)  # RFC 4180
+    return buffer.getvalue()

@@ -1,0 +1,80 @@
+"""A throw-away SQLite file, for what must be sorted or compared and may be larger than memory."""
+
+import sqlite3
+from collections.abc import Iterator
+from types import TracebackType
+
+from auditpipe.pipeline.verify import Flaw, Kind, Row
+from auditpipe.schemas.errors import NotFinished
+
+_BATCH = 1_000
+
+_SCHEMA = """
+CREATE TABLE rows (stream TEXT, sequence INTEGER, event_id TEXT, time TEXT, previous TEXT, own_hash TEXT,
+                   kind TEXT, detail TEXT, closes INTEGER);
+CREATE TABLE keys (organization TEXT, service TEXT, key TEXT, event_id TEXT, stream TEXT, time TEXT, sequence INTEGER);
+"""
+_REPEATED = """
+SELECT k.* FROM keys AS k JOIN (
+  SELECT organization, service, key FROM keys GROUP BY 1, 2, 3 HAVING count(DISTINCT event_id) > 1
+) AS twice USING (organization, service, key)
+ORDER BY organization, service, key, time, event_id
+"""
+
+
+class Workspace:
+    """Rows in any order in, by stream and number out; and the keys that more than one event has."""
+
+    def __init__(self) -> None:
+        # The empty name is SQLite's temporary file: unlinked as soon as it is open, gone with the process.
+        self._db = sqlite3.connect("", isolation_level=None)
+        self._db.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _SCHEMA)
+        self._rows: list[tuple[object, ...]] = []
+
+    def __enter__(self) -> "Workspace":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._db.close()
+        if isinstance(error, sqlite3.Error):
+            raise NotFinished(f"sorting needs a temporary file of the size of the data, in TMPDIR: {error}") from error
+
+    def add(self, row: Row) -> None:
+        """Keep a row for `ordered`."""
+        kind, detail = row.problem or (None, None)
+        self._rows.append(
+            (row.stream, row.sequence, row.event_id, row.time, row.previous, row.own_hash, kind, detail, row.closes)
+        )
+        if len(self._rows) >= _BATCH:
+            self._flush()
+
+    def add_key(self, row: Row) -> None:
+        """Keep a row's key, if it has one, for `repeated_keys`."""
+        if row.key is not None:
+            texts = (*row.key, row.event_id, row.stream, row.time)
+            self._db.execute("INSERT INTO keys VALUES (?,?,?,?,?,?,?)", (*map(_storable, texts), row.sequence))
+
+    def ordered(self) -> Iterator[Row]:
+        """The rows by stream and number."""
+        self._flush()
+        for row in self._db.execute("SELECT * FROM rows ORDER BY stream, sequence, rowid"):
+            stream, sequence, event_id, time, previous, own_hash, kind, detail, closes = row
+            problem = None if kind is None else (kind, detail)
+            yield Row(stream, sequence, event_id, time, previous, own_hash, problem, bool(closes))
+
+    def repeated_keys(self) -> Iterator[Flaw]:
+        """Each event whose key another event has too."""
+        repeated: Kind = "repeated_key"
+        for _org, _service, key, event_id, stream, time, sequence in self._db.execute(_REPEATED):
+            yield Flaw(repeated, f"another event has audit.key {key!r} too", stream, sequence, event_id, time)
+
+    def _flush(self) -> None:
+        self._db.execute("BEGIN")
+        self._db.executemany("INSERT INTO rows VALUES (?,?,?,?,?,?,?,?,?)", self._rows)
+        self._db.execute("COMMIT")
+        self._rows.clear()
+
+
+def _storable(text: str) -> str:
+    """SQLite takes no lone surrogates; an event that holds one is altered anyhow."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,136 @@
+"""Secrets do not enter an event, whatever they are wrapped in; odd arguments do not break the caller."""
+
+import enum
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auditpipe.emitters import AuditLog, MemoryTransport
+from auditpipe.emitters.redaction import Redactor
+from auditpipe.schemas.errors import InvalidEvent
+
+CANARY = "canary-4711"
+
+
+class Field(enum.Enum):
+    PASSWORD = "password"
+    SETTINGS = {"client_secret": CANARY, "n": 1}  # noqa: RUF012  # the point: a value that holds a secret
+
+
+class Name(str, enum.Enum):  # noqa: UP042  # the older form is what many applications have
+    TOKEN = "token"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"changes": [{"field": "profile", "after": {"password": CANARY}}]},
+        {"changes": [{"field": "profile", "before": [{"id": 1, "api-key": CANARY}], "after": None}]},
+        {"changes": [{"field": "a.token.b", "after": CANARY}]},
+        {"after": {Field.PASSWORD: CANARY}},
+        {"after": {Name.TOKEN: CANARY, "x": {Name.TOKEN: CANARY}}},
+        {"before": {"f": Field.SETTINGS}},
+        {"details": {"f": Field.SETTINGS, "list": [[{"PassWord": CANARY}]]}},
+        {"details": {"\uff50\uff41\uff53\uff53\uff57\uff4f\uff52\uff44": CANARY}},
+        {"after": {"pwd": CANARY, "Set-Cookie": CANARY, "authorization": CANARY, "signingKey": CANARY, "otp": CANARY}},
+        {"after": {"profile": {"salary": CANARY}}},
+        {"changes": [{"field": "profile", "after": {"salary": CANARY}}]},
+    ],
+)
+def test_a_secret_is_withheld_whatever_it_is_wrapped_in(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    with AuditLog("s", transport=MemoryTransport(), spool_dir=tmp_path, redact=["profile.salary"]) as audit:
+        event = audit.emit("user.user.updated", **arguments)
+    assert event is not None
+    assert CANARY not in json.dumps(event.document())
+    assert event.audit.redacted
+
+
+def test_words_that_only_look_like_secrets_stay() -> None:
+    redactor = Redactor()
+    for name in ("shipping", "cookie_consent", "passenger", "opinion", "author", "keyboard"):
+        assert not redactor.is_secret(name), name
+
+
+TYPED = "hunter2 & co"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"actor": TYPED},
+        {"actor": {"name": TYPED, "roles": [TYPED]}, "details": {"username": TYPED, "log": f"no such user {TYPED}!"}},
+        {"actor": {"email": TYPED}, "target": {"type": "user", "id": "u", "name": TYPED}},
+        {"actor": {"name": TYPED}, "involved": [{"type": "user", "name": TYPED}]},
+        {"actor": {"name": TYPED}, "changes": [{"field": "name", "before": TYPED, "after": [TYPED, "x"]}]},
+    ],
+)
+def test_what_was_typed_for_an_unknown_account_is_nowhere(audit_log: AuditLog, arguments: dict[str, Any]) -> None:
+    event = audit_log.emit("user.login_failed", reason="unknown_account", **arguments)
+    assert event is not None
+    assert TYPED not in json.dumps(event.document())
+    assert event.audit.redacted == ["user.name"]
+
+
+def test_a_typed_name_that_is_a_word_of_ours_breaks_nothing(audit_log: AuditLog) -> None:
+    event = audit_log.emit("user.login_failed", reason="unknown_account", actor={"name": "user"})
+    assert event is not None
+    assert event.audit.target is not None
+    assert event.audit.target.type == "user"
+
+
+class Odd:
+    """What a caller may hand over by mistake."""
+
+    def __str__(self) -> str:
+        raise RuntimeError(CANARY)
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError(CANARY)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def cyclic() -> dict[str, Any]:
+    state: dict[str, Any] = {}
+    state["self"] = [state]
+    return state
+
+
+def deep() -> Any:
+    value: Any = "x"
+    for _ in range(5000):
+        value = [value]
+    return {"v": value}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"before": cyclic()},
+        {"details": deep()},
+        {"changes": 5},
+        {"changes": {"field": "a"}},
+        {"changes": [{"field": "\ud800"}]},
+        {"involved": 5},
+        {"outcome": []},
+        {"reason": {}},
+        {"session": 10**5000},
+        {"organization": Odd()},
+        {"before": {"password": Odd()}, "after": {"password": Odd()}},
+        {"actor": {"id": Odd()}},
+        {"target": Odd()},
+        {"occurred_at": Odd()},
+    ],
+)
+def test_no_argument_breaks_the_caller_otherwise_than_by_name(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    """With `raise` an InvalidEvent that quotes nothing secret, with `continue` None."""
+    with AuditLog("s", transport=MemoryTransport(), spool_dir=tmp_path) as audit:
+        with pytest.raises(InvalidEvent) as caught:
+            audit.emit("user.user.updated", **arguments)
+        assert CANARY not in str(caught.value)
+    with AuditLog("s", transport=MemoryTransport(), spool_dir=tmp_path, on_failure="continue") as audit:
+        assert audit.emit("user.user.updated", **arguments) is None
+        assert audit.emit([], **arguments) is None  # type: ignore[arg-type]
+        assert audit.stats().refused == 2

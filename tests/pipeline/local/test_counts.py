@@ -1,0 +1,43 @@
+"""What waits in a local stack's folders, as `status` and `doctor` say it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from auditpipe.cli.entry import main
+from auditpipe.pipeline.deadletter.store import DeadLetters
+from auditpipe.pipeline.doctor import Level
+from auditpipe.pipeline.local import checks, counts
+from auditpipe.pipeline.local.home import Home
+from auditpipe.pipeline.relay.records import Reason, Refused
+from tests.pipeline.deadletter.test_parked import park
+from tests.pipeline.relay.wire import START, record
+
+WAIT = "index audit-events-2026.10 does not exist: auditpipe provision --from 2026-10"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    made = Home(tmp_path / "home")
+    made.run.mkdir(parents=True)
+    park(made.dead_letters, record(), record())
+    DeadLetters(made.dead_letters, "relay").keep([Refused(Reason("bad_id", "x"), "t", START, None, b"{}")])
+    return made
+
+
+def test_parked_events_are_counted_apart_from_dead_letters(home: Home) -> None:
+    found = counts.count(home)
+    assert (found.dead_letters, dict(found.parked)) == (1, {WAIT: 2})
+
+
+def test_status_says_what_parked_events_wait_for(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["status", "--home", str(home.root)])
+    assert f"parked       2  (waiting for: {WAIT})" in capsys.readouterr().out
+    main(["status", "--home", str(home.root), "-o", "json"])
+    assert json.loads(capsys.readouterr().out)["events"]["parked"] == {WAIT: 2}
+
+
+def test_doctor_finds_parked_events_and_what_they_wait_for(home: Home) -> None:
+    [found] = [check for check in checks.examine(home) if check.name == "parked events"]
+    assert (found.level, found.sentence) == (Level.FINDING, f"2 waiting for: {WAIT}")

@@ -1,0 +1,170 @@
+"""`verify` on a real node, with what only the admin certificate can do to it."""
+
+import time
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from auditpipe.pipeline.export import silent
+from auditpipe.pipeline.query import Filters
+from auditpipe.pipeline.verify import Flaw, Tally, verdict
+from auditpipe.pipeline.verify_index import findings, view_of
+from auditpipe.schemas.identity import DAY, SECOND, index_of, parse_time
+from tests.builders import START_NS, Document, event, seal, stream
+from tests.conftest import RealOpenSearch
+from tests.stored import organization, overwrite, store
+
+pytestmark = pytest.mark.opensearch
+
+
+@pytest.fixture
+def org() -> str:
+    return organization()
+
+
+def examine(opensearch: RealOpenSearch, filters: Filters, grace: float = 60) -> tuple[list[Flaw], str]:
+    client, tally = opensearch.client(opensearch.super_admin), Tally()
+    view = view_of(client, filters, grace)
+    with findings(client, filters, view, tally, silent) as flaws:
+        found = list(flaws)
+    return found, verdict(tally, view)
+
+
+def kinds(opensearch: RealOpenSearch, filters: Filters) -> list[str]:
+    return [flaw.kind for flaw in examine(opensearch, filters)[0]]
+
+
+def index(document: Document) -> str:
+    return index_of(parse_time(document["@timestamp"]))
+
+
+def remove(opensearch: RealOpenSearch, document: Document) -> None:
+    opensearch.client().delete(index=index(document), id=document["event"]["id"], params={"refresh": "true"})
+
+
+def alter(opensearch: RealOpenSearch, document: Document, **fields: Any) -> None:
+    overwrite(opensearch, index(document), document["event"]["id"], {**document, **fields})
+
+
+def test_untouched_streams_are_sound(opensearch: RealOpenSearch, org: str) -> None:
+    month_end = parse_time("2026-09-30T23:59:57Z")
+    store(opensearch, [*stream(6, organization__id=org, start_ns=month_end), *stream(3, organization__id=org)])
+    assert examine(opensearch, Filters(organization=org)) == ([], "sound")
+
+
+def test_an_altered_event_is_found_with_its_place(opensearch: RealOpenSearch, org: str) -> None:
+    documents = store(opensearch, stream(3, organization__id=org))
+    alter(opensearch, documents[1], message="changed")
+    [flaw], said = examine(opensearch, Filters(organization=org))
+    assert said == "findings"
+    assert (flaw.kind, flaw.stream, flaw.sequence) == ("altered", documents[1]["audit"]["stream"], 2)
+    assert (flaw.event_id, flaw.time) == (documents[1]["event"]["id"], documents[1]["@timestamp"])
+
+
+def test_an_event_written_again_is_found_even_if_it_is_the_same(opensearch: RealOpenSearch, org: str) -> None:
+    documents = store(opensearch, stream(3, organization__id=org))
+    alter(opensearch, documents[1])
+    assert kinds(opensearch, Filters(organization=org)) == ["overwritten"]
+
+
+def test_a_removed_event_is_a_gap(opensearch: RealOpenSearch, org: str) -> None:
+    documents = store(opensearch, stream(5, organization__id=org))
+    remove(opensearch, documents[2])
+    assert kinds(opensearch, Filters(organization=org)) == ["gap"]
+
+
+def test_a_copy_elsewhere_is_a_double_in_the_wrong_index(opensearch: RealOpenSearch, org: str) -> None:
+    documents = store(opensearch, stream(3, organization__id=org))
+    store(opensearch, [event(START_NS - 30 * DAY)])
+    overwrite(opensearch, index_of(START_NS - 30 * DAY), documents[1]["event"]["id"], documents[1])
+    assert sorted(kinds(opensearch, Filters(organization=org))) == ["double", "wrong_index"]
+
+
+def test_a_document_under_another_id_is_found(opensearch: RealOpenSearch, org: str) -> None:
+    [document] = store(opensearch, stream(1, organization__id=org))
+    remove(opensearch, document)
+    overwrite(opensearch, index(document), "another-id", document)
+    assert kinds(opensearch, Filters(organization=org)) == ["wrong_id"]
+
+
+def test_a_document_without_a_place_is_unlinked(opensearch: RealOpenSearch, org: str) -> None:
+    [document] = store(opensearch, stream(1, organization__id=org))
+    alter(opensearch, document, audit={"schema": "1.0"})
+    assert kinds(opensearch, Filters(organization=org)) == ["unlinked"]
+
+
+def test_a_forged_event_breaks_the_link(opensearch: RealOpenSearch, org: str) -> None:
+    documents = store(opensearch, stream(3, organization__id=org))
+    forged = seal({**documents[1], "message": "forged", "audit": {**documents[1]["audit"]}})
+    alter(opensearch, forged)
+    assert kinds(opensearch, Filters(organization=org)) == ["overwritten", "broken_link"]
+
+
+def test_a_range_finds_nothing_missing_that_is_stored_outside_of_it(opensearch: RealOpenSearch, org: str) -> None:
+    documents = list(stream(5, organization__id=org))
+    # Number 3 happened a day before the others (a backfill), so its neighbours' range does not hold it.
+    early = event(
+        START_NS - DAY,
+        organization__id=org,
+        audit__stream=documents[0]["audit"]["stream"],
+        audit__sequence=3,
+        audit__previous=documents[1]["audit"]["hash"],
+    )
+    documents[2] = early
+    for before, after in pairwise(documents[2:]):
+        after["audit"]["previous"] = before["audit"]["hash"]
+        seal(after)
+    store(opensearch, documents)
+    ranged = Filters(organization=org, since_ns=START_NS, until_ns=START_NS + DAY)
+    assert examine(opensearch, ranged) == ([], "sound")
+    remove(opensearch, early)
+    assert kinds(opensearch, ranged) == ["gap"]
+
+
+def test_a_range_that_begins_within_a_stream_is_sound(opensearch: RealOpenSearch, org: str) -> None:
+    store(opensearch, stream(9, organization__id=org))
+    assert examine(opensearch, Filters(organization=org, since_ns=START_NS + 4 * SECOND)) == ([], "sound")
+
+
+def test_a_young_gap_is_not_arrived_yet(opensearch: RealOpenSearch, org: str) -> None:
+    documents = list(stream(3, organization__id=org, start_ns=time.time_ns() - 3 * SECOND))
+    store(opensearch, [documents[0], documents[2]])
+    found, said = examine(opensearch, Filters(organization=org))
+    assert ([flaw.kind for flaw in found], said) == (["not_arrived"], "not finished")
+    assert examine(opensearch, Filters(organization=org), grace=0)[1] == "findings"
+
+
+def test_a_filtered_view_is_hash_only(opensearch: RealOpenSearch, org: str) -> None:
+    documents = store(opensearch, stream(3, organization__id=org))
+    remove(opensearch, documents[1])
+    assert examine(opensearch, Filters(organization=org, actor="ada")) == ([], "hash only")
+
+
+def test_a_repeated_key_is_listed(opensearch: RealOpenSearch, org: str) -> None:
+    store(opensearch, [event(organization__id=org, audit__key="k1"), event(organization__id=org, audit__key="k1")])
+    assert kinds(opensearch, Filters(organization=org)) == ["repeated_key", "repeated_key"]
+
+
+def test_nothing_is_empty(opensearch: RealOpenSearch, org: str) -> None:
+    assert examine(opensearch, Filters(organization=org)) == ([], "empty")
+
+
+def test_a_masked_view_is_not_verifiable(opensearch: RealOpenSearch, org: str) -> None:
+    """Field masking changes values and hides nothing else: no event has its hash then, and none is called lost."""
+    store(opensearch, stream(3, organization__id=org))
+    role = {
+        "cluster_permissions": ["indices:data/read/point_in_time/*"],
+        "index_permissions": [
+            {
+                **{"index_patterns": ["audit-events-*"], "masked_fields": ["user.name"]},
+                "allowed_actions": ["indices:data/read/*"],
+            }
+        ],
+    }
+    opensearch.request("PUT", "/_plugins/_security/api/roles/test_masked", role)
+    client, tally, filters = opensearch.client(opensearch.add_user("test_masked")), Tally(), Filters(organization=org)
+    view = view_of(client, filters, 60)
+    with findings(client, filters, view, tally, silent) as flaws:
+        assert {flaw.kind for flaw in flaws} == {"altered"}
+    assert verdict(tally, view) == "not verifiable"
