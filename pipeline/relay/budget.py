@@ -1,4 +1,4 @@
-"""Bytes that all connections together may hold for messages that are not read to their end."""
+"""Bytes that all connections together may hold for one purpose."""
 
 import asyncio
 from collections import deque
@@ -18,6 +18,18 @@ class Budget:
     def used(self) -> int:
         """Bytes that are taken now."""
         return self._used
+
+    @property
+    def contended(self) -> bool:
+        """Whether someone waits."""
+        return any(not turn.done() for _, turn in self._waiting)
+
+    def take_now(self, amount: int) -> bool:
+        """Take so many bytes if they are free; whether they were."""
+        if self._waiting or self._used + amount > self._size:
+            return False
+        self._used += amount
+        return True
 
     async def take(self, amount: int) -> int:
         """Wait until so many bytes are free, and take them. More than there are counts as all of them."""

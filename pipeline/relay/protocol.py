@@ -23,8 +23,14 @@ from auditpipe.pipeline.relay.inflate import inflate
 
 SECOND = 1_000_000_000
 
-#: Longest `chunk` that is echoed. Clients send the base64 of 16 bytes.
-LONGEST_CHUNK = 1024
+#: Longest `chunk` that is echoed, and held until then. Clients send the base64 of 16 bytes.
+LONGEST_CHUNK = 256
+
+#: Largest entry that is inflated. One that is not compressed is bounded by its message.
+LARGEST_INFLATED = 2**25
+
+#: The first byte of a TLS record that begins a handshake (RFC 8446, 5.1). In MessagePack: the integer 22.
+TLS_HANDSHAKE = b"\x16"
 
 LONGEST_TAG = 4096
 
@@ -64,10 +70,9 @@ class Message:
         elif self.form == "forward":
             yield from _forward_entries(self.payload)
         else:
-            yield from packed_entries(
-                inflate(self.payload, inflated) if self.form == "compressed" else _pieces(self.payload),
-                limit=max(inflated, len(self.payload)),
-            )
+            pieces = inflate(self.payload, inflated) if self.form == "compressed" else _pieces(self.payload)
+            limit = min(inflated, LARGEST_INFLATED) if self.form == "compressed" else len(self.payload)
+            yield from packed_entries(pieces, limit=limit)
 
     @property
     def acknowledgement(self) -> bytes | None:
@@ -79,6 +84,7 @@ def read_message(frame: bytes) -> Message | None:
     """The message in one MessagePack object; None for a heartbeat. Malformed says what was expected instead."""
     if frame in (b"\xc0", b"\x90"):
         return None
+    refuse_tls(frame)
     reader = _reader(frame)
     try:
         length = reader.read_array_header() if _is_array(frame, 0) else 0
@@ -105,6 +111,14 @@ def read_message(frame: bytes) -> Message | None:
     except (msgpack.UnpackException, ValueError, TypeError) as error:
         raise Malformed("not_forward", f"expected a Forward message: {error}") from None
     return Message(tag, _chunk(option), payload, _form(form, option), time)
+
+
+def refuse_tls(frame: bytes) -> None:
+    """Malformed `tls_unexpected` where a client that speaks TLS has come to a relay that does not."""
+    if frame == TLS_HANDSHAKE:
+        raise Malformed(
+            "tls_unexpected", "expected plain text, got TLS: this relay was started without --tls-cert-file"
+        )
 
 
 def expected_size(start: bytes) -> int | None:
