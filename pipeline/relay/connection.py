@@ -151,18 +151,23 @@ class Connection:
                 return
             fresh = not self._frames.pending
             self._frames.feed(data)
-            for frame in self._frames:
-                await self._handle(read_message(frame))
-                self._release()
-                fresh = True
-                if self._stopping:
-                    return
-            if fresh:
+            del data
+            if await self._handle_frames() or fresh:
                 began = clock()
-            if self._frames.pending > ALLOWANCE:
+            if self._frames.pending > ALLOWANCE and not self._stopping:
                 waited = clock()
                 await self._reserve()
                 began += clock() - waited
+
+    async def _handle_frames(self) -> bool:
+        """Whatever is there whole; whether there was any. Its bytes are not held on to while the client idles."""
+        some = False
+        while not self._stopping and (frame := self._frames.take()) is not None:
+            message, frame = read_message(frame), None
+            await self._handle(message)
+            self._release()
+            some = True
+        return some
 
     @property
     def _arrival(self) -> float:

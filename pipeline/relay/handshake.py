@@ -61,7 +61,6 @@ def helo(nonce: bytes) -> bytes:
 
 def read_ping(frame: bytes) -> Ping:
     """The proof in one MessagePack object of at most LARGEST_PING bytes. Malformed says what was expected instead."""
-    refuse_tls(frame)
     try:
         ping = msgpack.unpackb(frame, raw=True, strict_map_key=False)  # salts are bytes, or strings that are no text
     except (msgpack.UnpackException, ValueError, TypeError, OverflowError) as error:
@@ -89,6 +88,7 @@ async def _first_object(reader: asyncio.StreamReader) -> bytes | None:
                 raise Malformed("cut_off", f"the client left after {frames.pending} bytes of PING")
             return None
         frames.feed(data)
+    refuse_tls(frame)
     if frames.pending:
         raise Malformed("handshake", "the client did not wait for PONG")
     return frame
