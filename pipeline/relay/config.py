@@ -32,10 +32,11 @@ class Limits:
     handshake: float = 10.0
     #: For the last bytes to a client whose connection is closed.
     closing: float = 2.0
-    #: Between two pieces of one message, for a whole message, and for a whole message while others wait to be read.
-    pause: float = 10.0
+    #: Between two pieces of one message, and for a whole message.
+    pause: float = 30.0
     arrival: float = 300.0
-    crowded: float = 30.0
+    #: For a whole message while others wait for the room that it takes, and a second more for each MiB that has come.
+    crowded: float = 2.0
     #: An event that is refused for a reason of its own for so long (seconds), and so often, is parked.
     park_after: float = 10.0
     park_tries: int = 3

@@ -15,8 +15,8 @@ from typing import Any
 from auditpipe.pipeline.relay.admission import Seat
 from auditpipe.pipeline.relay.budget import Budget
 from auditpipe.pipeline.relay.chunk import Chunk, Pending
-from auditpipe.pipeline.relay.config import Limits
-from auditpipe.pipeline.relay.delivery import Delivery
+from auditpipe.pipeline.relay.config import MEBIBYTE, Limits
+from auditpipe.pipeline.relay.delivery import LOOK_SECONDS, Delivery
 from auditpipe.pipeline.relay.frames import Frames, Malformed
 from auditpipe.pipeline.relay.handshake import authenticate
 from auditpipe.pipeline.relay.listener import open_streams
@@ -142,9 +142,7 @@ class Connection:
         began = 0.0
         clock = asyncio.get_running_loop().time
         while not self._stopping:
-            seconds = min(self._limits.pause, began + self._arrival - clock()) if self._frames.pending else None
-            async with asyncio.timeout(seconds):
-                data = await self._reader.read(READ_SIZE)
+            data = await self._receive(began)
             if not data:
                 if self._frames.pending and not self._stopping:
                     raise Malformed("cut_off", f"the client left after {self._frames.pending} bytes of a message")
@@ -169,10 +167,24 @@ class Connection:
             some = True
         return some
 
+    async def _receive(self, began: float) -> bytes:
+        """The next bytes. TimeoutError: those of a message that began then (loop time) do not come in time."""
+        if not self._frames.pending:
+            return await self._reader.read(READ_SIZE)
+        clock = asyncio.get_running_loop().time
+        silent = clock() + self._limits.pause
+        while (now := clock()) < (end := min(silent, began + self._arrival)):
+            with suppress(TimeoutError):  # to look whether others have come who wait
+                async with asyncio.timeout_at(min(end, now + LOOK_SECONDS)):
+                    return await self._reader.read(READ_SIZE)
+        raise TimeoutError
+
     @property
     def _arrival(self) -> float:
-        """Seconds for a whole message: fewer where others wait for the room that it takes."""
-        return self._limits.crowded if self._reserved and self._shared.reading.contended else self._limits.arrival
+        """Seconds for the message that is being read."""
+        if self._reserved and self._shared.reading.contended:
+            return self._limits.crowded + self._frames.pending / MEBIBYTE
+        return self._limits.arrival
 
     async def _reserve(self) -> None:
         """Set aside what the rest of this message can need."""

@@ -76,8 +76,11 @@ class Message:
 
     @property
     def acknowledgement(self) -> bytes | None:
-        """What the client waits for, once every event of the chunk is done."""
-        return None if self.chunk is None else msgpack.packb({"ack": self.chunk})
+        """What the client waits for, once every event of the chunk is done. The chunk's bytes are as they came."""
+        if self.chunk is None:
+            return None
+        packed: bytes = msgpack.packb({"ack": self.chunk}, unicode_errors="surrogateescape")
+        return packed
 
 
 def read_message(frame: bytes) -> Message | None:

@@ -47,6 +47,8 @@ def test_a_chunk_is_acknowledged_when_its_events_are_stored(
 def test_the_chunk_comes_back_as_it_was_sent(relay: RunningRelay) -> None:
     client = Client(relay.port).send(msgpack.packb(["t", entry(record()), {b"chunk": b"\xff\x00"}]))
     assert client.acknowledgements(1) == [b"\xff\x00"]
+    no_text = msgpack.packb(["t", entry(record()), {"chunk": "xx"}]).replace(b"\xa2xx", b"\xa2\xff\xfe")
+    assert client.send(no_text).socket.recv(100) == b"\x81\xa3ack\xa2\xff\xfe"
 
 
 def test_an_empty_chunk_is_acknowledged(relay: RunningRelay) -> None:

@@ -49,7 +49,7 @@ def message(mode: str, entries: Sequence[bytes], chunk: str | None = None, tag: 
         body = msgpack.packb(b"".join(entries))
     else:
         option["compressed"] = "gzip"
-        body = msgpack.packb(b"".join(gzip.compress(one) for one in entries))
+        body = msgpack.packb(b"".join(gzip.compress(one, mtime=0) for one in entries))
     return b"\x93" + msgpack.packb(tag) + body + msgpack.packb(option)
 
 
