@@ -22,6 +22,7 @@ from auditpipe.pipeline.relay.frames import Frames, Malformed
 from auditpipe.pipeline.relay.inflate import inflate
 
 SECOND = 1_000_000_000
+MOST_SECONDS = 2**63 // SECOND
 
 #: Longest `chunk` that is echoed, and held until then. Clients send the base64 of 16 bytes.
 LONGEST_CHUNK = 256
@@ -185,7 +186,8 @@ def to_nanoseconds(time: Any) -> int | None:
     if isinstance(time, msgpack.ExtType):
         return _event_time(time.data) if time.code == 0 and len(time.data) == 8 else None
     if isinstance(time, int) and not isinstance(time, bool):
-        return time * SECOND
+        # What is beyond is beyond what a dead letter can hold too, and no time of any event.
+        return time * SECOND if abs(time) <= MOST_SECONDS else None
     if isinstance(time, float) and 0 <= time < 2**32:
         return int(time * SECOND)
     return None

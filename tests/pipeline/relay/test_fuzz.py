@@ -150,6 +150,7 @@ def judge(one: Event | Refused) -> None:
     damaged(messages()) | st.lists(st.sampled_from(ODD)).map(b"".join) | st.binary(max_size=300), st.integers(0, 400)
 )
 @example(b"\x94\xa5audit\xd7\x00j\xca\x0c\xa0\x00\x00\x00\x00\xc0\x81\xa5chunk\xa1\xc0", 0)  # a chunk that is no text
+@example(b'\x93\xa0\xcf\x18\xdd"\xb7\xe66@\x00\xc0', 0)  # a time whose nanoseconds are beyond 64 bits
 @fuzz
 def test_whatever_comes_is_an_event_a_dead_letter_or_a_refused_connection(data: bytes, cut: int) -> None:
     read_to_the_end(data, cut)

@@ -96,10 +96,12 @@ def test_hostile_records_are_dead_letters_and_their_neighbours_are_stored(
         "too_large": [packed(record(x="x" * 2**20))],
     }
     entries = [packed_entry(one) for reason in bad.values() for one in reason]
+    entries.append(entry(record(), 2**63))  # seconds, whose nanoseconds are beyond 64 bits
     for place, one in zip((0, len(entries) // 2, len(entries)), good, strict=True):
         entries.insert(place, entry(one))
     assert Client(relay.port).send(message("packed", entries, "c")).acknowledgements(1) == ["c"]
     assert list(fake.documents.values()) == good
+    bad["bad_time"] = [entries[-2]]
     for reason, records in bad.items():
         assert relay.metric(f'dead_letters_total{{reason="{reason}"}}') == len(records), reason
     assert len(relay.letters()) == sum(map(len, bad.values()))
