@@ -32,6 +32,8 @@ READ_SIZE = 2**16
 #: Events, and bytes of them, that are handed on at a time; between two such groups other connections have their turn.
 GROUP = 500
 GROUP_BYTES = 2**20
+#: Messages without events, and heartbeats, after which other connections have their turn.
+TURN = 64
 #: Bytes of acknowledgements that a client has not read, beside what the kernel holds.
 UNREAD_ACKNOWLEDGEMENTS = 2**16
 
@@ -159,13 +161,15 @@ class Connection:
 
     async def _handle_frames(self) -> bool:
         """Whatever is there whole; whether there was any. Its bytes are not held on to while the client idles."""
-        some = False
+        count = 0
         while not self._stopping and (frame := self._frames.take()) is not None:
             message, frame = read_message(frame), None
             await self._handle(message)
             self._release()
-            some = True
-        return some
+            count += 1
+            if count % TURN == 0:
+                await asyncio.sleep(0)
+        return count > 0
 
     async def _receive(self, began: float) -> bytes:
         """The next bytes. TimeoutError: those of a message that began then (loop time) do not come in time."""

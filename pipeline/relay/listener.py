@@ -5,7 +5,6 @@ connection, and one that fails is counted and logged; `asyncio.start_server` hid
 """
 
 import asyncio
-import logging
 import socket
 import ssl
 from collections.abc import Callable
@@ -17,11 +16,10 @@ from auditpipe.schemas.errors import SettingsError
 
 #: Bytes that are read ahead for a connection: twice that at most, and one read.
 READ_AHEAD = 2**16
-#: When a connection can't be accepted (no file descriptor is left), the next is tried after so many seconds.
-PAUSE = 1.0
+#: When a connection can't be accepted, the next is tried after so many seconds.
+PAUSE = 0.1
 BACKLOG = 128
 
-_log = logging.getLogger(__name__)
 #: What OpenSSL says of a first message that is no TLS.
 _PLAIN_TEXT = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST"})
 
@@ -48,14 +46,19 @@ def cannot_listen(host: str, port: int, error: OSError) -> SettingsError:
     return SettingsError(f"can't listen on {host}:{port}: {error.strerror or error}; is another one running?")
 
 
-async def accept_forever(listening: socket.socket, take: Callable[[socket.socket, Any], None]) -> None:
-    """Hand every connection and its client's address to `take`, until cancelled."""
+async def accept_forever(
+    listening: socket.socket, take: Callable[[socket.socket, Any], None], give_way: Callable[[OSError], None]
+) -> None:
+    """Hand every connection and its client's address to `take`, until cancelled.
+
+    `give_way` is called where none can be accepted, most likely because no file descriptor is left.
+    """
     loop = asyncio.get_running_loop()
     while True:
         try:
             accepted, peer = await loop.sock_accept(listening)
         except OSError as error:
-            _log.warning("a connection can't be accepted: %s", error)
+            give_way(error)
             await asyncio.sleep(PAUSE)
             continue
         # A client that vanishes without a word, with its machine or its network, is found by the kernel.

@@ -77,7 +77,7 @@ class Relay:
             _close(sockets)
             raise
         self._say_where(sockets, pages)
-        accepting = [asyncio.create_task(accept_forever(one, self._take)) for one in sockets]
+        accepting = [asyncio.create_task(accept_forever(one, self._take, self._give_way)) for one in sockets]
         delivery = asyncio.create_task(self._delivery.run())
         started()
         try:
@@ -130,6 +130,11 @@ class Relay:
         task = asyncio.create_task(connection.serve())
         self._connections[task] = connection
         task.add_done_callback(lambda ended: self._left(ended, connection))
+
+    def _give_way(self, error: OSError) -> None:
+        """None can be accepted: `ulimit -n` may be below the connections that are taken."""
+        self._shared.refusals.say("too_many", "a client", f"it can't be accepted: {error.strerror or error}")
+        self._make_room()
 
     def _make_room(self) -> bool:
         now = asyncio.get_running_loop().time()

@@ -1,7 +1,8 @@
-"""What hostile clients can make a relay process hold, measured from outside, while it serves a good client."""
+"""What hostile clients can make a relay process hold, in memory and descriptors, while it serves a good client."""
 
 import gzip
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -154,6 +155,17 @@ def test_memory_is_bounded_in_an_outage(relay: Process, fake: FakeOpenSearch) ->
     fake.outage = None
     assert relay.serves()
     assert relay.peak() < LIMIT
+
+
+def test_idle_connections_that_use_up_the_file_descriptors_lock_nobody_out(relay: Process) -> None:
+    descriptors = len(list(Path(f"/proc/{relay.pid}/fd").iterdir()))
+    resource.prlimit(relay.pid, resource.RLIMIT_NOFILE, (descriptors + 20, descriptors + 20))
+    idle = [Client(relay.port) for _ in range(40)]
+    assert all(relay.serves() for _ in range(3))
+    assert b"can't be accepted" in relay.log.read_bytes()
+    for one in idle:
+        one.close()
+    assert relay.refused("displaced") > 0
 
 
 def small() -> bytes:
