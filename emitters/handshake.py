@@ -31,6 +31,11 @@ def authenticate(connection: socket.socket, shared_key: str, hostname: str) -> N
     _, accepted, reason, server, theirs = _message(connection, unpacker, "PONG", 5)
     if accepted is not True:
         raise NotAllowed(f"the shipper refused the shared key: {_bytes(reason).decode(errors='replace')}")
+    if hmac.compare_digest(_bytes(theirs), ours.encode()):
+        raise NotAllowed(
+            f"the shipper sent our own proof back, under the name {hostname!r}: if it is the one that it claims to be, "
+            "call it otherwise than this host (Fluent Bit's self_hostname)"
+        )
     if not hmac.compare_digest(_bytes(theirs), _digest(salt, _bytes(server), nonce, key).encode()):
         raise NotAllowed("the shipper does not know the shared key: it is not the one that it claims to be")
 

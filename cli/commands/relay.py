@@ -8,9 +8,19 @@ from auditpipe.cli.options import connection_options
 from auditpipe.schemas.errors import SettingsError, UsageError
 from auditpipe.schemas.settings import Settings, host_and_port
 
+_FILE = click.Path(path_type=Path)
+
 
 @click.command()
-@click.option("--listen", metavar="HOST:PORT", help="Listen there; loopback.  [default: 127.0.0.1:24224]")
+@click.option("--listen", metavar="HOST:PORT", help="Listen there.  [default: 127.0.0.1:24224]")
+@click.option("--tls-cert-file", metavar="FILE", type=_FILE, help="Speak TLS: the certificate, and its chain (PEM).")
+@click.option("--tls-key-file", metavar="FILE", type=_FILE, help="Its key (PEM), that nobody else can read.")
+@click.option(
+    "--shared-key-file",
+    metavar="FILE",
+    type=_FILE,
+    help="Take events only from who knows the shared key on its first line. Nobody else may read the file.",
+)
 @click.option(
     "--metrics",
     metavar="HOST:PORT|none",
@@ -25,19 +35,32 @@ from auditpipe.schemas.settings import Settings, host_and_port
     help="Keep what OpenSearch will never take.  [default: dead-letters in the home]",
 )
 @connection_options(default_profile="shipper")
-def command(listen: str | None, metrics: str, dead_letters: Path | None, settings: Settings) -> None:
+def command(
+    listen: str | None,
+    tls_cert_file: Path | None,
+    tls_key_file: Path | None,
+    shared_key_file: Path | None,
+    metrics: str,
+    dead_letters: Path | None,
+    settings: Settings,
+) -> None:
     """Take events by the Forward protocol and bring them into OpenSearch.
 
     A chunk is acknowledged when OpenSearch has answered for each of its events; nothing is kept in between. It is for
     development and single nodes: in production run Fluent Bit. Stops on SIGTERM, after what is in flight.
 
+    Beyond loopback it takes events by TLS and from clients that know the shared key only: all three files are needed.
+
     \b
       auditpipe relay
       auditpipe relay --listen 127.0.0.1:24225 --metrics none --dead-letters /var/lib/auditpipe/dead-letters
+      auditpipe relay --listen 0.0.0.0:24224 --tls-cert-file relay.pem --tls-key-file relay-key.pem \\
+        --shared-key-file shared-key
     """
     import logging
 
     from auditpipe.pipeline.relay.config import RelayConfig
+    from auditpipe.pipeline.relay.security import load_security
     from auditpipe.pipeline.relay.server import serve
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -47,6 +70,7 @@ def command(listen: str | None, metrics: str, dead_letters: Path | None, setting
         listen=_address("--listen", listen) if listen else settings.forward,
         dead_letters=dead_letters or settings.home / "dead-letters",
         metrics=None if metrics == "none" else _address("--metrics", metrics),
+        security=load_security(tls_cert_file, tls_key_file, shared_key_file),
     )
     serve(config)
 

@@ -5,6 +5,10 @@ from time import monotonic
 
 from auditpipe.pipeline.relay.records import Event
 
+#: Bytes of memory that an event takes beside its document: its objects, and its chunk's with an acknowledgement where
+#: it is alone in it. Without them a flood of small events would be a multiple of what is counted.
+OVERHEAD = 2_000
+
 
 class Chunk:
     """Counts its events. When it is sealed and none is open, `on_end` hears whether every one of them is safe.
@@ -49,7 +53,7 @@ class Chunk:
 
 
 class Pending:
-    """An event on its way. `trouble` says why it has to be sent again.
+    """An event on its way. `trouble` says why it has to be sent again; `size` is its bytes in a bulk request.
 
     `refusals`: how often it was put off for a reason of its own; `since`: the time of the first.
     """
@@ -63,3 +67,8 @@ class Pending:
         self.trouble: str | None = None
         self.refusals = 0
         self.since = 0.0
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory that it takes."""
+        return self.size + OVERHEAD

@@ -11,7 +11,8 @@ import heapq
 import itertools
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from auditpipe.pipeline.deadletter.store import DeadLetters
@@ -70,30 +71,48 @@ class Delivery:
         self._remembered: dict[str, tuple[int, float]] = {}  # refusals and since, of events that were dropped
         self._work = asyncio.Event()
         self._room = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of events that are not done."""
+        """Bytes of memory that events take which are not done."""
         return self._held_bytes
+
+    @asynccontextmanager
+    async def turn(self, is_gone: Callable[[], bool]) -> AsyncIterator[None]:
+        """Make events and `put` them in here: one connection at a time, so that only one holds events without room.
+
+        ConnectionAbortedError as `put`.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._turn.acquire()
+                break
+            except TimeoutError:
+                _still_there(is_gone)
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     async def put(self, events: Sequence[Pending], is_gone: Callable[[], bool]) -> None:
         """Take these on, when there is room. Waiting here is what makes a connection stop reading.
 
         ConnectionAbortedError if the client leaves meanwhile, and will send the events again.
         """
-        size = sum(pending.size for pending in events)
-        while self._held_bytes and self._held_bytes + size > self._limits.waiting:
+        held = sum(pending.held for pending in events)
+        while self._held_bytes and self._held_bytes + held > self._limits.waiting:
             self._room.clear()
             try:
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._room.wait()
             except TimeoutError:
-                if is_gone():
-                    raise ConnectionAbortedError("the client left while its message waited") from None
+                _still_there(is_gone)
         for pending in events:
             pending.chunk.add(1)
-        self._held_bytes += size
-        self._fresh_bytes += size
+        self._held_bytes += held
+        self._fresh_bytes += sum(pending.size for pending in events)
         self._fresh.extend(events)
         self._work.set()
 
@@ -267,12 +286,17 @@ class Delivery:
             return
         if outcome:
             self._metrics.count("events", len(events), outcome=outcome)
-        self._held_bytes -= sum(pending.size for pending in events)
+        self._held_bytes -= sum(pending.held for pending in events)
         self._room.set()
         for pending in events:
             if pending.trouble:
                 self.alarm.move(pending.trouble, None)
             pending.chunk.settle(safe=safe)
+
+
+def _still_there(is_gone: Callable[[], bool]) -> None:
+    if is_gone():
+        raise ConnectionAbortedError("the client left while its message waited")
 
 
 def _is_dropped(pending: Pending) -> bool:

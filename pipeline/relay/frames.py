@@ -8,6 +8,10 @@ from collections.abc import Iterator
 
 import msgpack
 
+#: Bytes that the scanner sets aside at first; and of an object after which it is replaced.
+SMALLEST = 2**14
+LARGE = 2**19
+
 
 class Malformed(Exception):  # noqa: N818 - never leaves the relay: it closes a connection
     """These bytes can't be read on. `reason` is one word for a metric, the message is for a log."""
@@ -65,7 +69,14 @@ class Frames:
         # CPython drops the front of a bytearray without moving the rest.
         del self._buffer[:size]
         self._dropped = end
+        if size > LARGE:
+            self._begin_anew()
         return frame
+
+    def _begin_anew(self) -> None:
+        """Let go of the scanner's memory: it grows with the largest object and never shrinks."""
+        self._scanner, self._dropped = _scanner(self._limit), 0
+        self._scanner.feed(self._buffer)
 
     def __iter__(self) -> Iterator[bytes]:
         while (frame := self.take()) is not None:
@@ -77,4 +88,4 @@ class Frames:
 
 def _scanner(limit: int) -> msgpack.Unpacker:
     # Twice: what is fed may hold the end of one object and the beginning of the next.
-    return msgpack.Unpacker(max_buffer_size=2 * limit + 2**20, strict_map_key=False)
+    return msgpack.Unpacker(max_buffer_size=2 * limit + 2**20, read_size=SMALLEST, strict_map_key=False)

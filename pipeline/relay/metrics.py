@@ -23,7 +23,7 @@ GAUGES = {
     "open_connections": "Connections that are open.",
     "waiting_events": "Events that have to be sent again, by the reason of their last attempt: an alarm.",
     "reading_bytes": "Bytes set aside for large messages that are being read.",
-    "held_bytes": "Bytes of events that are not done.",
+    "held_bytes": "Bytes of memory that events take which are not done.",
     "oldest_chunk_seconds": "Age of the oldest message whose events are not all done; 0 if there is none.",
 }
 

@@ -22,9 +22,16 @@ from auditpipe.pipeline.relay.frames import Frames, Malformed
 from auditpipe.pipeline.relay.inflate import inflate
 
 SECOND = 1_000_000_000
+MOST_SECONDS = 2**63 // SECOND
 
-#: Longest `chunk` that is echoed. Clients send the base64 of 16 bytes.
-LONGEST_CHUNK = 1024
+#: Longest `chunk` that is echoed, and held until then. Clients send the base64 of 16 bytes.
+LONGEST_CHUNK = 256
+
+#: Largest entry that is inflated. One that is not compressed is bounded by its message.
+LARGEST_INFLATED = 2**25
+
+#: The first byte of a TLS record that begins a handshake (RFC 8446, 5.1). In MessagePack: the integer 22.
+TLS_HANDSHAKE = b"\x16"
 
 LONGEST_TAG = 4096
 
@@ -64,21 +71,24 @@ class Message:
         elif self.form == "forward":
             yield from _forward_entries(self.payload)
         else:
-            yield from packed_entries(
-                inflate(self.payload, inflated) if self.form == "compressed" else _pieces(self.payload),
-                limit=max(inflated, len(self.payload)),
-            )
+            pieces = inflate(self.payload, inflated) if self.form == "compressed" else _pieces(self.payload)
+            limit = min(inflated, LARGEST_INFLATED) if self.form == "compressed" else len(self.payload)
+            yield from packed_entries(pieces, limit=limit)
 
     @property
     def acknowledgement(self) -> bytes | None:
-        """What the client waits for, once every event of the chunk is done."""
-        return None if self.chunk is None else msgpack.packb({"ack": self.chunk})
+        """What the client waits for, once every event of the chunk is done. The chunk's bytes are as they came."""
+        if self.chunk is None:
+            return None
+        packed: bytes = msgpack.packb({"ack": self.chunk}, unicode_errors="surrogateescape")
+        return packed
 
 
 def read_message(frame: bytes) -> Message | None:
     """The message in one MessagePack object; None for a heartbeat. Malformed says what was expected instead."""
     if frame in (b"\xc0", b"\x90"):
         return None
+    refuse_tls(frame)
     reader = _reader(frame)
     try:
         length = reader.read_array_header() if _is_array(frame, 0) else 0
@@ -105,6 +115,14 @@ def read_message(frame: bytes) -> Message | None:
     except (msgpack.UnpackException, ValueError, TypeError) as error:
         raise Malformed("not_forward", f"expected a Forward message: {error}") from None
     return Message(tag, _chunk(option), payload, _form(form, option), time)
+
+
+def refuse_tls(frame: bytes) -> None:
+    """Malformed `tls_unexpected` where a client that speaks TLS has come to a relay that does not."""
+    if frame == TLS_HANDSHAKE:
+        raise Malformed(
+            "tls_unexpected", "expected plain text, got TLS: this relay was started without --tls-cert-file"
+        )
 
 
 def expected_size(start: bytes) -> int | None:
@@ -168,7 +186,8 @@ def to_nanoseconds(time: Any) -> int | None:
     if isinstance(time, msgpack.ExtType):
         return _event_time(time.data) if time.code == 0 and len(time.data) == 8 else None
     if isinstance(time, int) and not isinstance(time, bool):
-        return time * SECOND
+        # What is beyond is beyond what a dead letter can hold too, and no time of any event.
+        return time * SECOND if abs(time) <= MOST_SECONDS else None
     if isinstance(time, float) and 0 <= time < 2**32:
         return int(time * SECOND)
     return None

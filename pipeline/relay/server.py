@@ -3,28 +3,28 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
 from auditpipe.pipeline.client import tool_id
 from auditpipe.pipeline.deadletter.store import WAITING, DeadLetters
-from auditpipe.pipeline.relay.alarm import Quiet
+from auditpipe.pipeline.relay.admission import first_to_go
 from auditpipe.pipeline.relay.budget import Budget
-from auditpipe.pipeline.relay.chunk import Chunk
 from auditpipe.pipeline.relay.config import RelayConfig
-from auditpipe.pipeline.relay.connection import Connection
+from auditpipe.pipeline.relay.connection import Connection, Shared
 from auditpipe.pipeline.relay.delivery import Delivery
 from auditpipe.pipeline.relay.http import Page, StatusPages
+from auditpipe.pipeline.relay.listener import accept_forever, cannot_listen, listen
 from auditpipe.pipeline.relay.metrics import Metrics
+from auditpipe.pipeline.relay.refusals import Refusals
 from auditpipe.pipeline.relay.transport import Transport, open_transport
 from auditpipe.schemas.errors import NotFinished, SettingsError
 
 _log = logging.getLogger(__name__)
 
 DEAD_LETTER_PREFIX = "relay"
-#: One log line about refused connections in that time, for each reason; the metrics count them all.
-REFUSAL_SECONDS = 1.0
 
 
 def serve(config: RelayConfig) -> None:
@@ -52,24 +52,32 @@ class Relay:
         self.metrics = Metrics()
         self._config = config
         self._limits = config.limits
-        self._budget = Budget(max(config.limits.reading, config.limits.message))
         self._letters = DeadLetters(config.dead_letters, DEAD_LETTER_PREFIX)
         self._parked = DeadLetters(config.dead_letters / WAITING, WAITING)
         self._transport = transport
-        self._chunks: dict[Chunk, None] = {}
-        self._quiet = Quiet(REFUSAL_SECONDS)
-        self._connections: dict[asyncio.Task[Any], Connection] = {}
+        self._connections: dict[asyncio.Task[None], Connection] = {}
         self.ports: list[int] = []
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None] = lambda: None) -> None:
         """Serve until `stop` is set; then finish what is in flight, for `limits.stop` seconds."""
         self._delivery = Delivery(self._transport, self._letters, self._parked, self._limits, self.metrics)
-        server = await _listen(self._config.listen, self._accept)
-        pages = StatusPages(self._metrics_page, self._health_page)
-        status = await _listen(self._config.metrics, pages.answer) if self._config.metrics else None
-        self.ports = [s.sockets[0].getsockname()[1] for s in (server, status) if s]
-        host, port = self._config.listen[0], self.ports[0]
-        _log.info("listening on %s:%d for %s", host, port, self._config.settings.url)
+        self._shared = Shared(
+            self._delivery,
+            self._config.security,
+            self._limits,
+            self.metrics,
+            Refusals(self.metrics),
+            reading=Budget(max(self._limits.reading, self._limits.message)),
+            refused=Budget(self._limits.refused),
+        )
+        sockets = listen(*self._config.listen)
+        try:
+            pages = await self._open_pages()
+        except SettingsError:
+            _close(sockets)
+            raise
+        self._say_where(sockets, pages)
+        accepting = [asyncio.create_task(accept_forever(one, self._take, self._give_way)) for one in sockets]
         delivery = asyncio.create_task(self._delivery.run())
         started()
         try:
@@ -77,52 +85,81 @@ class Relay:
             # A delivery that ends by itself is a bug: end with it, rather than take events that go nowhere.
             await asyncio.wait([delivery, stopped], return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
-            server.close()
+            await _cancel(accepting)
+            _close(sockets)
             await self._finish()
         finally:
-            for part in (server, status):
-                if part:
-                    part.close()
-            delivery.cancel()
-            await asyncio.wait([delivery])
+            await _cancel([*accepting, delivery])
+            _close(sockets)
+            if pages:
+                pages.close()
         if not delivery.cancelled() and (error := delivery.exception()):
             raise error
         self._say_what_is_left()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None or len(self._connections) >= self._limits.connections:
-            self.metrics.count("refused_connections", reason="too_many")
-            if self._quiet.lets("too_many"):
-                _log.warning("refused a connection: %d are open", len(self._connections))
-            writer.transport.abort()
+    async def _open_pages(self) -> asyncio.Server | None:
+        if self._config.metrics is None:
+            return None
+        host, port = self._config.metrics
+        pages = StatusPages(self._metrics_page, self._health_page)
+        try:
+            return await asyncio.start_server(pages.answer, host, port)
+        except OSError as error:
+            raise cannot_listen(host, port, error) from error
+
+    def _say_where(self, sockets: list[socket.socket], pages: asyncio.Server | None) -> None:
+        self.ports = [one.getsockname()[1] for one in (sockets[0], *(pages.sockets[:1] if pages else ()))]
+        security = self._config.security
+        asked = [name for name, given in (("TLS", security.tls), ("shared key", security.shared_key)) if given]
+        _log.info(
+            "listening on %s:%d (%s) for %s",
+            self._config.listen[0],
+            self.ports[0],
+            " and ".join(asked) or "plain",
+            self._config.settings.url,
+        )
+
+    def _take(self, accepted: socket.socket, peer: Any) -> None:
+        """A connection that was accepted: serve it, if there is a place or one can be made."""
+        if len(self._connections) >= self._limits.connections and not self._make_room():
+            self._shared.refusals.say("too_many", peer, f"{len(self._connections)} are open, and in use")
+            accepted.close()
             return
         self.metrics.count("connections")
-        connection = Connection(
-            reader,
-            writer,
-            delivery=self._delivery,
-            budget=self._budget,
-            limits=self._limits,
-            metrics=self.metrics,
-            chunks=self._chunks,
-            log=self._quiet,
-        )
+        connection = Connection(accepted, peer, self._shared)
+        task = asyncio.create_task(connection.serve())
         self._connections[task] = connection
-        try:
-            await connection.serve()
-        except asyncio.CancelledError:
-            pass  # cut off by _finish; asyncio would log a cancelled callback as an error
-        finally:
-            del self._connections[task]
-            writer.close()
+        task.add_done_callback(lambda ended: self._left(ended, connection))
+
+    def _give_way(self, error: OSError) -> None:
+        """None can be accepted: `ulimit -n` may be below the connections that are taken."""
+        self._shared.refusals.say("too_many", "a client", f"it can't be accepted: {error.strerror or error}")
+        self._make_room()
+
+    def _make_room(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        seats = {connection.seat: task for task, connection in self._connections.items()}
+        seat = first_to_go(seats, now, self._limits.idle)
+        if seat is None:
+            return False
+        task = seats[seat]
+        self._connections.pop(task).displace()
+        task.cancel()
+        return True
+
+    def _left(self, task: asyncio.Task[None], connection: Connection) -> None:
+        self._connections.pop(task, None)
+        connection.abort()  # a task that was cancelled before it began has closed nothing
+        if not task.cancelled() and (error := task.exception()):
+            context = {"message": "a connection ended with a bug", "exception": error, "task": task}
+            task.get_loop().call_exception_handler(context)
 
     async def _finish(self) -> None:
         """Read nothing more; wait for what is in flight."""
         for connection in self._connections.values():
             connection.stop()
         deadline = monotonic() + self._limits.stop
-        while self._chunks and monotonic() < deadline:
+        while self._shared.chunks and monotonic() < deadline:
             await asyncio.sleep(0.05)
         # First those that have nothing left end by themselves, then the others are cut off.
         for cut_off in (False, True):
@@ -133,9 +170,11 @@ class Relay:
                 await asyncio.wait(tasks, timeout=1.0)
 
     def _say_what_is_left(self) -> None:
-        lost = sum(not chunk.resent for chunk in self._chunks)
-        if self._chunks:
-            _log.warning("stopped with %d messages not acknowledged: their clients send them again", len(self._chunks))
+        lost = sum(not chunk.resent for chunk in self._shared.chunks)
+        if self._shared.chunks:
+            _log.warning(
+                "stopped with %d messages not acknowledged: their clients send them again", len(self._shared.chunks)
+            )
         if lost:
             raise NotFinished(
                 f"{lost} messages were not stored, and their clients asked for no acknowledgement (option chunk), "
@@ -143,13 +182,13 @@ class Relay:
             )
 
     def _metrics_page(self) -> Page:
-        oldest = next(iter(self._chunks), None)
+        oldest = next(iter(self._shared.chunks), None)
         gauges: dict[str, float | Mapping[str, float]] = {
             "up": 1.0,
             "opensearch_reachable": float(self.metrics.reachable),
             "open_connections": len(self._connections),
             "waiting_events": dict(self._delivery.alarm.waiting),
-            "reading_bytes": self._budget.used,
+            "reading_bytes": self._shared.reading.used,
             "held_bytes": self._delivery.held_bytes,
             "oldest_chunk_seconds": monotonic() - oldest.started if oldest else 0.0,
         }
@@ -162,13 +201,12 @@ class Relay:
         return Page(503, "".join(f"{count} events wait: {reason}\n" for reason, count in waiting.items()))
 
 
-async def _listen(
-    address: tuple[str, int], accept: Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]
-) -> asyncio.Server:
-    host, port = address
-    try:
-        return await asyncio.start_server(accept, host, port, limit=2**17)  # type: ignore[arg-type]
-    except OSError as error:
-        raise SettingsError(
-            f"can't listen on {host}:{port}: {error.strerror or error}; is another one running?"
-        ) from error
+async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+def _close(sockets: Sequence[socket.socket]) -> None:
+    for one in sockets:
+        one.close()

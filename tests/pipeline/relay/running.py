@@ -13,6 +13,7 @@ from urllib.request import urlopen
 import orjson
 
 from auditpipe.pipeline.relay.config import Limits, RelayConfig
+from auditpipe.pipeline.relay.security import Security
 from auditpipe.pipeline.relay.server import Relay
 from auditpipe.pipeline.relay.transport import open_transport
 from auditpipe.schemas.settings import Settings
@@ -74,8 +75,11 @@ class RunningRelay:
 
 
 @contextmanager
-def running_relay(settings: Settings, folder: Path, limits: Limits | None = None) -> Iterator[RunningRelay]:
-    config = RelayConfig(settings, ("127.0.0.1", 0), folder, ("127.0.0.1", 0), limits or Limits(stop=2.0))
+def running_relay(
+    settings: Settings, folder: Path, limits: Limits | None = None, security: Security | None = None
+) -> Iterator[RunningRelay]:
+    local = ("127.0.0.1", 0)
+    config = RelayConfig(settings, local, folder, local, limits or Limits(stop=2.0), security or Security())
     relay = RunningRelay(config)
     try:
         yield relay

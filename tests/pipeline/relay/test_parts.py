@@ -44,7 +44,7 @@ def test_retry_after_is_a_number_or_a_date() -> None:
 
 
 @given(st.lists(st.integers(1, 120), min_size=1, max_size=20))
-def test_the_budget_is_never_exceeded_and_serves_everyone_in_turn(amounts: list[int]) -> None:
+def test_the_budget_is_never_exceeded_and_serves_everyone(amounts: list[int]) -> None:
     served: list[int] = []
 
     async def take(budget: Budget, number: int, amount: int) -> None:
@@ -60,7 +60,32 @@ def test_the_budget_is_never_exceeded_and_serves_everyone_in_turn(amounts: list[
         return budget.used
 
     assert asyncio.run(run()) == 0
-    assert served == list(range(len(amounts)))
+    assert sorted(served) == list(range(len(amounts)))
+
+
+def test_the_budget_serves_the_smallest_first_and_says_that_someone_waits() -> None:
+    served: list[int] = []
+
+    async def take(budget: Budget, amount: int) -> None:
+        served.append(await budget.take(amount))
+
+    async def run() -> None:
+        budget = Budget(100)
+        await budget.take(90)
+        assert not budget.contended
+        waiting = [asyncio.create_task(take(budget, amount)) for amount in (50, 200, 30, 5)]
+        await asyncio.sleep(0)
+        assert budget.contended
+        assert budget.take_now(6) is False
+        assert (served, budget.used) == ([5], 95)
+        budget.give(90)
+        await asyncio.sleep(0.01)
+        assert served == [5, 30, 50]
+        budget.give(85)
+        await asyncio.gather(*waiting)
+        assert (served[3:], budget.contended) == ([100], False)
+
+    asyncio.run(run())
 
 
 def test_who_stops_waiting_for_the_budget_takes_nothing() -> None:

@@ -1,8 +1,10 @@
 """Messages as clients of the Forward protocol write them, and a client that counts acknowledgements."""
 
 import gzip
+import hashlib
 import itertools
 import socket
+import ssl
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -47,21 +49,48 @@ def message(mode: str, entries: Sequence[bytes], chunk: str | None = None, tag: 
         body = msgpack.packb(b"".join(entries))
     else:
         option["compressed"] = "gzip"
-        body = msgpack.packb(b"".join(gzip.compress(one) for one in entries))
+        body = msgpack.packb(b"".join(gzip.compress(one, mtime=0) for one in entries))
     return b"\x93" + msgpack.packb(tag) + body + msgpack.packb(option)
+
+
+def digest(salt: bytes, hostname: str, nonce: bytes, key: str) -> str:
+    """As the specification has it, for PING and for PONG."""
+    return hashlib.sha512(salt + hostname.encode() + nonce + key.encode()).hexdigest()
+
+
+def ping(key: str, nonce: bytes, hostname: str = "client", salt: bytes = b"\xff0123456789abcde") -> bytes:
+    """The proof of a client that knows the key."""
+    packed: bytes = msgpack.packb(["PING", hostname, salt, digest(salt, hostname, nonce, key), "", ""])
+    return packed
 
 
 class Client:
     """A connection to a relay."""
 
-    def __init__(self, port: int, timeout: float = 20.0) -> None:
+    def __init__(self, port: int, timeout: float = 20.0, tls: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         self._unpacker = msgpack.Unpacker()
 
     def send(self, *messages: bytes) -> "Client":
         for one in messages:
             self.socket.sendall(one)
         return self
+
+    def hears(self) -> Any:
+        """The next object that the relay says; None where it closes the connection instead."""
+        while (said := next(self._unpacker, None)) is None:
+            data = self.socket.recv(65536)
+            if not data:
+                return None
+            self._unpacker.feed(data)
+        return said
+
+    def prove(self, key: str, hostname: str = "client") -> Any:
+        """Wait for HELO, answer PING, and return PONG."""
+        nonce = self.hears()[1]["nonce"]
+        return self.send(ping(key, nonce, hostname)).hears()
 
     def acknowledgements(self, count: int) -> list[Any]:
         """The next `count` answers; fewer where the relay closes the connection."""
