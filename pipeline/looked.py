@@ -207,7 +207,7 @@ def _about(record: Mapping[str, Any]) -> str:
         return doc_id
     privilege, body = _text(record, "audit_request_privilege"), _text(record, "audit_request_body")
     asked = _query(body) if body else ""
-    if privilege and privilege not in (_VERSION, *_READS) or _text(record, "audit_category") in _BY_CATEGORY:
+    if (privilege and privilege not in (_VERSION, *_READS)) or _text(record, "audit_category") in _BY_CATEGORY:
         return " ".join(filter(None, (privilege, asked))) or _text(record, "audit_rest_request_path")
     return asked
 
