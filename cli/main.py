@@ -20,7 +20,7 @@ COMMANDS: dict[str, str] = {
     "actions": "The catalogue of actions.",
     "schema": "Show, validate and compare the event's schema.",
     "deadletter": "Events that OpenSearch refused: list, show, replay.",
-    "access": "Who may look: grant, revoke, list.",
+    "access": "Who may look, and who did: grant, revoke, list, check, log.",
     "relay": "The shipper for single nodes (Forward to OpenSearch).",
 }
 

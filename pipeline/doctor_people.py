@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from auditpipe.pipeline import access, cluster_settings, principals, roles
@@ -37,7 +38,7 @@ def _grants(found: Principals) -> Iterator[Check]:
 
 def _writers(found: Principals) -> Iterator[Check]:
     for user in sorted(access.writers(found)):
-        others = sorted(set(_roles_of(found, user)) - {roles.WRITER})
+        others = sorted(set(roles_of(found, user)) - {roles.WRITER})
         if others:
             sentence = f"{user} ships events and has {', '.join(others)} too: such a rule may stop it from storing any"
             yield finding(_NAME, sentence, f"take {user} out of these; readers are other accounts")
@@ -45,12 +46,18 @@ def _writers(found: Principals) -> Iterator[Check]:
 
 def _others(found: Principals) -> Iterator[Check]:
     """Roles that are not ours, reach the events and are somebody's. A mark in a description makes none ours."""
-    for name, role in sorted(found.roles.items()):
-        if name in roles.BY_NAME or access.given_by(name, role) is not None or not _reaches(role):
+    for name in sorted(found.roles):
+        if not is_foreign(found, name):
             continue
         if people := _people_of(found, name):
             sentence = f"the role {name} has rights on {INDEX_PATTERN}, and {', '.join(people)} may use them"
             yield warn("other roles", sentence, "narrow its index patterns, or unmap it, if that is not meant")
+
+
+def is_foreign(found: Principals, name: str) -> bool:
+    """Whether a role is not ours and reaches the events."""
+    role = found.roles.get(name, {})
+    return name not in roles.BY_NAME and access.given_by(name, role) is None and _reaches(role)
 
 
 def _reaches(role: Mapping[str, Any]) -> bool:
@@ -72,9 +79,15 @@ def _matches(pattern: str) -> bool:
     return pattern == ALIAS or cluster_settings.overlaps(pattern.replace("?", "*"))
 
 
-def _roles_of(found: Principals, user: str) -> Iterator[str]:
-    yield from (name for name, mapping in found.mappings.items() if user in principals.members(mapping))
-    yield from access.own_roles(found.users.get(user, {}))
+def roles_of(found: Principals, user: str) -> Iterator[str]:
+    """The roles of a person: by mappings of their name or of their backend roles, and by their own entry."""
+    entry = found.users.get(user, {})
+    backend = set(entry.get("backend_roles") or ())
+    for name, mapping in found.mappings.items():
+        named = any(fnmatchcase(user, member) for member in principals.members(mapping))
+        if named or backend & set(mapping.get("backend_roles") or ()):
+            yield name
+    yield from access.own_roles(entry)
 
 
 def _people_of(found: Principals, role: str) -> list[str]:

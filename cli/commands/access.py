@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from auditpipe.cli.commands import access_log
 from auditpipe.cli.options import connection_options
 from auditpipe.pipeline.visible import pad, printable, width
 from auditpipe.schemas.errors import SettingsError, UsageError
@@ -29,7 +30,7 @@ _UNITS = {"h": 3600 * SECOND, "d": DAY, "w": 7 * DAY}
 
 @click.group()
 def command() -> None:
-    """Who may look at audit events: grant, revoke, list.
+    """Who may look at audit events, and who did: grant, revoke, list, check, log.
 
     Nobody may until a Super Admin grants it; `auditpipe provision --super-admin USER` makes the first one.
     The node itself enforces every grant, at each request and whichever tool it comes from.
@@ -130,6 +131,10 @@ def list_(*, settings: Settings, output: str) -> None:
     columns = [max(width(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     for row in rows:
         click.echo("  ".join(pad(cell, size) for cell, size in zip(row, columns, strict=True)).rstrip())
+
+
+command.add_command(access_log.check)
+command.add_command(access_log.log)
 
 
 def _connect(settings: Settings, tool: str, change: str | None = None, reason: str | None = None) -> OpenSearch:

@@ -1,0 +1,238 @@
+"""Who looked: the node's own record of who searched, read, exported, was refused, or changed access.
+
+The node writes it for every way in (`plugins.security.audit.type: internal_opensearch`), Dashboards and curl included;
+no reader can leave it out. Tools add their name and the purpose in `X-Opaque-Id`, which is the reader's own word.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import unquote
+
+from opensearchpy import OpenSearch
+
+from auditpipe.pipeline.reader import ask_all_shards
+from auditpipe.pipeline.roles import WHO_LOOKED_PATTERN
+from auditpipe.pipeline.tabular import field
+from auditpipe.schemas.errors import NotAllowed
+from auditpipe.schemas.identity import ALIAS, format_time
+
+#: What a record says was done, by the privilege that the node checked.
+_READS = {
+    "indices:data/read/search": "searched",
+    "indices:data/read/get": "looked at",
+    "indices:data/read/mget": "looked at",
+    "indices:data/read/point_in_time/create": "searched",
+    "indices:data/read/scroll": "searched",
+}
+#: The same, said better where the tool says what it is.
+_BY_TOOL = {"export": "exported", "verify": "verified", "tail": "followed", "show": "looked at"}
+_ABOUT_ACCESS = {"access grant": "granted", "access revoke": "revoked"}
+_BY_CATEGORY = {
+    "FAILED_LOGIN": "failed to sign in",
+    "MISSING_PRIVILEGES": "was refused",
+    "COMPLIANCE_INTERNAL_CONFIG_WRITE": "changed Security",
+}
+#: A request for the version, which `access grant` sends so that its reason is on record.
+_VERSION = "cluster:monitor/main"
+
+_TOOL = re.compile(
+    r"auditpipe/\S+(?: (?P<command>(?!purpose=)\S+(?: (?!purpose=)\S+)*))?(?: purpose=(?P<purpose>\S*))?"
+)
+#: What differs from page to page of one search, and what a count leaves out.
+_OF_A_PAGE = frozenset({"search_after", "pit", "track_total_hits", "size", "sort", "from"})
+_OF_ONE_SEARCH = ("user", "address", "did", "tool", "purpose")
+#: Each of these is something of its own.
+_APART = frozenset({"looked at", *_ABOUT_ACCESS.values(), *_BY_CATEGORY.values()})
+_BATCH = 500
+#: Newest first; in one index `_seq_no` tells records of one millisecond apart.
+_ORDER = [{"@timestamp": "desc"}, {"_index": "desc"}, {"_seq_no": "desc"}]
+
+
+@dataclass(frozen=True, slots=True)
+class LookFilters:
+    """Which records: of one person, on one event by its id, in a half-open range (nanoseconds since 1970)."""
+
+    user: str | None = None
+    event_id: str | None = None
+    since_ns: int | None = None
+    until_ns: int | None = None
+
+    def query(self) -> dict[str, Any]:
+        """The clauses, and those that leave out what is neither a look nor a change of access."""
+        clauses: list[dict[str, Any]] = [{"bool": {"should": _kinds(), "minimum_should_match": 1}}]
+        for name, value in (("audit_request_effective_user", self.user), ("audit_trace_doc_id", self.event_id)):
+            if value is not None:
+                clauses.append({"term": {f"{name}.keyword": value}})
+        bounds = {"gte": self.since_ns, "lt": self.until_ns}
+        if given := {name: format_time(ns) for name, ns in bounds.items() if ns is not None}:
+            clauses.append({"range": {"@timestamp": given}})
+        return {"bool": {"filter": clauses}}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one person did: one request, or `requests` that are the pages of one search or export.
+
+    `time` is that of the first and `last` that of the last (RFC 3339). `tool` and `purpose` are the reader's own word,
+    all else is the node's. `about`: the id of the event, the query (JSON), or what was refused.
+    """
+
+    time: str
+    last: str
+    user: str
+    address: str
+    did: str
+    tool: str
+    purpose: str
+    about: str
+    requests: int = 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `-o json`."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def looks(client: OpenSearch, filters: LookFilters) -> Iterator[Look]:
+    """What is on record, newest first. NotAllowed for anyone but a Super Admin; OutOfReach.
+
+    The record of a request is there a few seconds after it. Requests of one search or export that follow each other are
+    one look: who pages by hand is not hidden behind the first page.
+    """
+    current: Look | None = None
+    for record in _records(client, filters):
+        look = look_of(record)
+        if look is None:
+            continue
+        joined = None if current is None else _joined(current, look)
+        if current is not None and joined is None:
+            yield current
+        current = joined or look
+    if current is not None:
+        yield current
+
+
+def look_of(record: Mapping[str, Any]) -> Look | None:
+    """One record of the node; None for one that is no look and no change of access."""
+    tool, purpose = _tool(record)
+    did = _did(record, tool)
+    if did is None:
+        return None
+    time = _text(record, "@timestamp").replace("+00:00", "Z")
+    return Look(
+        time=time,
+        last=time,
+        user=_text(record, "audit_request_effective_user") or _text(record, "audit_request_initiating_user"),
+        address=_text(record, "audit_request_remote_address"),
+        did=did,
+        tool=tool,
+        purpose=purpose,
+        about=_about(record),
+    )
+
+
+def _kinds() -> list[dict[str, Any]]:
+    """What is a look or a change of access: any of these."""
+    patterns = (ALIAS, WHO_LOOKED_PATTERN.removesuffix("*"))
+    indices: list[dict[str, Any]] = [{"prefix": {"audit_trace_resolved_indices.keyword": name}} for name in patterns]
+    # A request that names its indices in its body (_mget) or by a point in time.
+    indices.append({"bool": {"must_not": {"exists": {"field": "audit_trace_resolved_indices"}}}})
+    reads = {"terms": {"audit_request_privilege.keyword": list(_READS)}}
+    version = {"term": {"audit_request_privilege.keyword": _VERSION}}
+    return [
+        {"terms": {"audit_category.keyword": list(_BY_CATEGORY)}},
+        {"bool": {"filter": [reads, {"bool": {"should": indices, "minimum_should_match": 1}}]}},
+        {"bool": {"filter": [version, {"match": {"audit_transport_headers.X-Opaque-Id": "access"}}]}},
+    ]
+
+
+def _records(client: OpenSearch, filters: LookFilters) -> Iterator[Mapping[str, Any]]:
+    # No point in time: a record is never altered, and what comes meanwhile is newer than where this began.
+    body: dict[str, Any] = {"query": filters.query(), "sort": _ORDER, "size": _BATCH, "track_total_hits": False}
+    while True:
+        try:
+            hits = ask_all_shards(client, body, index=WHO_LOOKED_PATTERN)["hits"]["hits"]
+        except NotAllowed as error:
+            raise NotAllowed(f"who looked is for a Super Admin alone to see: {error}") from error
+        for hit in hits:
+            yield hit["_source"]
+        if len(hits) < _BATCH:
+            return
+        body["search_after"] = hits[-1]["sort"]
+
+
+def _did(record: Mapping[str, Any], tool: str) -> str | None:
+    category, privilege = _text(record, "audit_category"), _text(record, "audit_request_privilege")
+    if category in _BY_CATEGORY:
+        return _BY_CATEGORY[category]
+    if privilege == _VERSION:
+        return _ABOUT_ACCESS.get(tool)
+    if privilege not in _READS:
+        return None
+    if _is_about_the_record(record):
+        return "looked who looked"
+    return _BY_TOOL.get(tool, _READS[privilege])
+
+
+def _is_about_the_record(record: Mapping[str, Any]) -> bool:
+    named = field(record, "audit_trace_resolved_indices") or []
+    return any(str(name).startswith(WHO_LOOKED_PATTERN.rstrip("*")) for name in named)
+
+
+def _tool(record: Mapping[str, Any]) -> tuple[str, str]:
+    """(what the reader's tool calls itself, the purpose that it gave); a tool that is not ours as it is."""
+    headers = record.get("audit_transport_headers") or {}
+    opaque = str(headers.get("X-Opaque-Id") or _rest_header(record))
+    match = _TOOL.fullmatch(opaque)
+    if match is None:
+        return opaque, ""
+    return str(match["command"] or "auditpipe"), unquote(match["purpose"] or "")
+
+
+def _rest_header(record: Mapping[str, Any]) -> str:
+    headers = record.get("audit_rest_request_headers")
+    given = headers.get("x-opaque-id") if isinstance(headers, Mapping) else None
+    return str(given[0]) if isinstance(given, list) and given else ""
+
+
+def _text(record: Mapping[str, Any], name: str) -> str:
+    value = field(record, name)
+    return "" if value is None else str(value)
+
+
+def _about(record: Mapping[str, Any]) -> str:
+    if doc_id := _text(record, "audit_trace_doc_id"):
+        return doc_id
+    privilege, body = _text(record, "audit_request_privilege"), _text(record, "audit_request_body")
+    asked = _query(body) if body else ""
+    if (privilege and privilege not in (_VERSION, *_READS)) or _text(record, "audit_category") in _BY_CATEGORY:
+        return " ".join(filter(None, (privilege, asked))) or _text(record, "audit_rest_request_path")
+    return asked
+
+
+def _query(body: str) -> str:
+    """The query of a search as compact JSON, without what tells its pages apart; another body as it is."""
+    try:
+        parsed = json.loads(body)
+    except ValueError:
+        return body
+    if not isinstance(parsed, dict):
+        return body
+    asked = {name: value for name, value in parsed.items() if name not in _OF_A_PAGE}
+    query = asked.pop("query", None)
+    if asked:
+        return json.dumps({"query": query, **asked} if query else asked, ensure_ascii=False)
+    return json.dumps(query, ensure_ascii=False) if query else ""
+
+
+def _joined(newer: Look, older: Look) -> Look | None:
+    """Both as one, where they are requests of one search; None where they are not."""
+    if newer.did in _APART or any(getattr(newer, name) != getattr(older, name) for name in _OF_ONE_SEARCH):
+        return None
+    if newer.about and older.about and newer.about != older.about:
+        return None
+    # The request that opens a point in time has no query.
+    about = newer.about or older.about
+    return replace(newer, time=older.time, about=about, requests=newer.requests + older.requests)

@@ -1,0 +1,159 @@
+"""Who looked, on the node's own record of a real node."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opensearchpy.exceptions import TransportError
+
+from auditpipe.pipeline import roles
+from auditpipe.pipeline.looked import look_of
+from auditpipe.schemas.settings import Settings
+from tests.builders import event
+from tests.conftest import RealOpenSearch
+from tests.stored import Ran, run, store
+
+real = pytest.mark.opensearch
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    names = ("url", "username", "password_file", "ca_file")
+    return {f"AUDITPIPE_{name.upper()}": str(settings.get(name)) for name in names}
+
+
+def logged(opensearch: RealOpenSearch, *filters: str, wanted: set[str], seconds: float = 30) -> list[dict[str, Any]]:
+    """What `access log` tells, as soon as all that is wanted was done: the node writes it a little later."""
+    deadline = time.monotonic() + seconds
+    while True:
+        done = run("access", "log", *filters, "-o", "json", env=opensearch.environment())
+        assert done.code == 0, done
+        rows: list[dict[str, Any]] = json.loads(done.out)
+        if wanted <= {row["did"] for row in rows}:
+            return rows
+        assert time.monotonic() < deadline, (wanted, rows)
+        time.sleep(0.5)
+
+
+@real
+def test_whatever_a_reader_does_is_on_record_with_query_tool_and_purpose(
+    opensearch: RealOpenSearch, tmp_path: Any
+) -> None:
+    (document,) = store(opensearch, [event()])
+    reader = opensearch.add_user(roles.ADMIN)
+    name, env = str(reader.get("username")), environment(reader)
+    event_id = document["event"]["id"]
+
+    def ran(*arguments: str) -> Ran:
+        done = run(*arguments, env=env)
+        assert done.code == 0, done
+        return done
+
+    ran("search", "--actor", "u1", "--since", "2026-10")
+    ran("show", event_id)
+    ran("export", "--org", "acme", "--to", str(tmp_path / "e.ndjson"), "--purpose", "SOC 2: Q4 = ünïcode")
+    # By hand, and with no word of its own.
+    opensearch.client(reader).search(index="audit-events-*", body={"query": {"term": {"user.id": "u9"}}})
+    rows = logged(opensearch, "--user", name, wanted={"searched", "looked at", "exported"})
+
+    assert {row["user"] for row in rows} == {name}
+    assert {row["address"] for row in rows} == {"127.0.0.1"}
+    by = {row["did"]: row for row in rows}
+    assert by["looked at"]["about"] == event_id and by["looked at"]["tool"] == "show"
+    assert by["exported"]["purpose"] == "SOC 2: Q4 = ünïcode"
+    assert "acme" in by["exported"]["about"]
+    assert by["exported"]["requests"] > 1 and sum(row["did"] == "exported" for row in rows) == 1
+    assert any("u9" in row["about"] for row in rows)
+    on_event = logged(opensearch, "--event", event_id, "--user", name, wanted={"looked at"})
+    assert [row["about"] for row in on_event] == [event_id]
+
+
+@real
+def test_refusals_failed_sign_ins_and_changes_of_access_are_on_record(
+    opensearch: RealOpenSearch, tmp_path: Any
+) -> None:
+    nobody = opensearch.add_user()
+    name = str(nobody.get("username"))
+    assert run("search", env=environment(nobody)).code == 4
+    wrong = tmp_path / "wrong"
+    wrong.write_text("no such password\n")
+    wrong.chmod(0o600)
+    assert run("search", env={**environment(nobody), "AUDITPIPE_PASSWORD_FILE": str(wrong)}).code == 4
+    rows = logged(opensearch, "--user", name, wanted={"was refused", "failed to sign in"})
+    refused = next(row for row in rows if row["did"] == "was refused")
+    assert "indices:data/read/search" in refused["about"]
+    assert "no such password" not in json.dumps(rows)
+
+    granted = run("access", "grant", name, "--role", "auditor", "--reason", "case 7", env=opensearch.environment())
+    assert granted.code == 0, granted
+    rows = logged(opensearch, "--user", "superadmin", "--since", "10m", wanted={"granted", "looked who looked"})
+    assert any(row["did"] == "granted" and f"auditor to {name}" in row["purpose"] and "case 7" in row["purpose"]
+               for row in rows)  # fmt: skip
+    run("access", "revoke", name, env=opensearch.environment())
+
+
+@real
+def test_only_a_super_admin_sees_who_looked(opensearch: RealOpenSearch) -> None:
+    for role in (roles.ADMIN, roles.AUDITOR):
+        done = run("access", "log", env=environment(opensearch.add_user(role)))
+        assert done.code == 4 and "Super Admin" in done.said and not done.out
+
+
+@real
+def test_the_record_can_be_altered_by_nobody_below_the_admin_certificate(opensearch: RealOpenSearch) -> None:
+    logged(opensearch, wanted={"looked who looked"})
+    client = opensearch.client(opensearch.super_admin)
+    hit = client.search(index="security-auditlog-*", body={"size": 1})["hits"]["hits"][0]
+    for method, path in (
+        ("DELETE", f"/{hit['_index']}/_doc/{hit['_id']}"),
+        ("DELETE", f"/{hit['_index']}"),
+        ("POST", f"/{hit['_index']}/_delete_by_query"),
+    ):
+        with pytest.raises(TransportError) as error:
+            body = {"query": {"match_all": {}}} if method == "POST" else None
+            client.transport.perform_request(method, path, body=body)
+        assert error.value.status_code == 403
+
+
+@real
+def test_pages_by_hand_are_counted_and_told(opensearch: RealOpenSearch) -> None:
+    reader = opensearch.add_user(roles.ADMIN)
+    client = opensearch.client(reader)
+    body: dict[str, Any] = {"query": {"exists": {"field": "user.id"}}, "sort": [{"event.id": "asc"}], "size": 1}
+    for number in range(3):
+        client.search(index="audit-events-*", body={**body, "search_after": [str(number)]})
+    deadline, rows = time.monotonic() + 30, []
+    while sum(row["requests"] for row in rows) < 3:
+        assert time.monotonic() < deadline, rows
+        rows = logged(opensearch, "--user", str(reader.get("username")), wanted={"searched"})
+    assert len(rows) == 1 and "user.id" in rows[0]["about"]
+
+
+LOOKS = st.sampled_from(["indices:data/read/search", "indices:data/read/get", "cluster:monitor/main", "other"])
+JUNK = st.text() | st.integers() | st.none() | st.lists(st.text()) | st.dictionaries(st.text(), st.text())
+
+
+@given(
+    LOOKS,
+    st.dictionaries(
+        st.sampled_from(
+            [
+                *("audit_transport_headers", "audit_rest_request_headers", "audit_request_body", "@timestamp"),
+                *("audit_trace_doc_id", "audit_trace_resolved_indices", "audit_category", "audit_request_layer"),
+            ]
+        ),
+        JUNK,
+    ),
+)
+def test_any_record_is_told_or_left_out(privilege: str, record: dict[str, Any]) -> None:
+    look = look_of({"audit_request_privilege": privilege, **record})
+    assert look is None or all(isinstance(value, (str, int)) for value in look.as_dict().values())
+
+
+def test_a_tool_that_claims_to_be_ours_is_told_as_it_says_and_no_more() -> None:
+    record = {"audit_request_privilege": "indices:data/read/search", "audit_request_effective_user": "eve"}
+    headers = {"X-Opaque-Id": "auditpipe/9 export purpose=all%20of%20it purpose=x"}
+    look = look_of({**record, "audit_transport_headers": headers})
+    assert look is not None and look.tool == headers["X-Opaque-Id"] and look.did == "searched"
