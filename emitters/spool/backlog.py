@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import struct
 import time
 import zlib
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 
 _MARK = struct.Struct(">QQI")
 _ACKNOWLEDGED = "acknowledged"
+_SEGMENT = re.compile("[0-9]{8}[.]seg")
 _LARGEST = frames.MAX_PAYLOAD + frames.HEADER.size
 
 
@@ -42,8 +44,31 @@ def segment_path(folder: Path, number: int) -> Path:
 
 
 def segments(folder: Path) -> list[int]:
-    """The numbers of the segments that are there, in order."""
-    return sorted(int(path.stem) for path in folder.glob("*.seg") if path.stem.isdigit())
+    """The numbers of the segments that are there, in order; none where the folder is gone. OSError: unreadable."""
+    try:
+        names = os.listdir(folder)  # noqa: PTH208  # what glob may not read it passes over in silence
+    except FileNotFoundError:
+        return []
+    return sorted(int(name[:8]) for name in names if _SEGMENT.fullmatch(name))
+
+
+def read_mark(folder: Path) -> Position:
+    """How far the folder is acknowledged; its beginning where nothing is, or where the mark is damaged.
+
+    SpoolError if it can't be read. Needs no lock.
+    """
+    first = Position(0, 0)
+    try:
+        data = (folder / _ACKNOWLEDGED).read_bytes()
+    except FileNotFoundError:
+        return first
+    except OSError as error:
+        raise SpoolError(f"{folder}: what was acknowledged can't be read: {error}") from error
+    if len(data) != _MARK.size or zlib.crc32(data[:-4]) != _MARK.unpack(data)[2]:
+        log.warning("%s: the acknowledgement mark is damaged; everything is sent again", folder)
+        return first
+    segment, offset, _ = _MARK.unpack(data)
+    return Position(segment, offset)
 
 
 class Backlog:
@@ -51,7 +76,7 @@ class Backlog:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.acknowledged = self._load()
+        self.acknowledged = read_mark(folder)
         self.damaged_bytes = 0
 
     def read(self, limit: Position | None, max_bytes: int, max_count: int) -> Batch | None:
@@ -155,20 +180,3 @@ class Backlog:
             size += len(part.payload)
             end = part.end
         return Batch(b"".join(payloads), len(payloads), Position(number, start + end), end)
-
-    def _load(self) -> Position:
-        first = Position(0, 0)
-        try:
-            data = (self.folder / _ACKNOWLEDGED).read_bytes()
-        except FileNotFoundError:
-            return first
-        except OSError as error:
-            raise SpoolError(f"{self.folder}: what was acknowledged can't be read: {error}") from error
-        if len(data) != _MARK.size:
-            log.warning("%s: the acknowledgement mark is damaged; everything is sent again", self.folder)
-            return first
-        segment, offset, crc = _MARK.unpack(data)
-        if zlib.crc32(data[:16]) != crc:
-            log.warning("%s: the acknowledgement mark is damaged; everything is sent again", self.folder)
-            return first
-        return Position(segment, offset)
