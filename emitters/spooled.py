@@ -118,14 +118,16 @@ class SpoolTransport:
         writer, backlog, adopter = self._writer, self._backlog, self._adopter
         own_oldest = backlog.oldest() if backlog and self._spooled else None
         oldest = [moment for moment in (adopter.oldest, own_oldest) if moment is not None]
-        own_bytes = backlog.waiting(writer.position) if backlog and writer else 0
+        own_bytes = writer.waiting_bytes if writer else 0
         return Stats(
             spooled=self._spooled,
             acknowledged=self._acknowledged,
             oldest=max(time.time() - min(oldest), 0.0) if oldest else None,
             waiting_bytes=adopter.waiting_bytes + own_bytes,
             damaged_bytes=adopter.damaged_bytes + (backlog.damaged_bytes if backlog else 0),
-            problem=next((worker.problem for worker in self._workers if worker.problem), None),
+            problem=self._homeless or next((worker.problem for worker in self._workers if worker.problem), None),
+            limit_bytes=self.options.limit_bytes,
+            state="full" if self._homeless else writer.state if writer else "ok",
         )
 
     def close(self, timeout: float) -> None:
@@ -156,7 +158,8 @@ class SpoolTransport:
         if self._writer is not None:
             self._writer.abandon()
         if self._folder is not None:
-            self._folder.release()  # the parent's own descriptor keeps the lock (flock(2))
+            self._folder.forget()  # the parent's own descriptor keeps the lock (flock(2))
+        self._adopter.after_fork()
         self._reset()
 
     @property

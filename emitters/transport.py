@@ -1,9 +1,11 @@
 """The seam between an `AuditLog` and where its events go."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from auditpipe.schemas.event import Event
+
+State = Literal["ok", "nearly_full", "full"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +16,9 @@ class Stats:
     acknowledged. `oldest`: seconds that the oldest event on this machine's spool has waited at most, or None.
     `refused`: events that emit did not take. `waiting_bytes`: of this process and of those it found. `damaged_bytes`:
     bytes found in the spool that are no event. `problem`: why nothing is being sent just now, or None.
+    `limit_bytes`: how much of this process's may wait, None for a transport without a limit. `state`: `nearly_full`
+    when over 80 % of that wait, `full` when the last event was refused for want of room, or by the disk, and nothing
+    was acknowledged since; else `ok`.
     """
 
     spooled: int = 0
@@ -23,6 +28,8 @@ class Stats:
     waiting_bytes: int = 0
     damaged_bytes: int = 0
     problem: str | None = None
+    limit_bytes: int | None = None
+    state: State = "ok"
 
 
 class Transport(Protocol):

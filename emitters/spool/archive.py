@@ -14,6 +14,7 @@ import msgpack
 
 from auditpipe.emitters.spool import frames
 from auditpipe.emitters.spool.backlog import Position, read_mark, segment_path, segments
+from auditpipe.emitters.spool.folder import is_hidden
 from auditpipe.schemas.errors import SpoolError
 from auditpipe.schemas.identity import SECOND
 
@@ -47,6 +48,19 @@ class Entry:
             raise SpoolError(f"{self.place} is no event: expected a map, got {type(document).__name__}")
         return document
 
+    def sequence_in(self, stream: str) -> int | None:
+        """Its number in this stream; None for an event of another stream, and for what is no event of ours."""
+        if stream.encode() not in self.payload:  # far cheaper than unpacking every event
+            return None
+        try:
+            audit = self.document.get("audit")
+        except SpoolError:
+            return None
+        if not isinstance(audit, dict) or audit.get("stream") != stream:
+            return None
+        number = audit.get("sequence")
+        return number if isinstance(number, int) else None
+
     @property
     def place(self) -> str:
         """Where it lies, for messages."""
@@ -65,7 +79,7 @@ class Damaged(NamedTuple):
 def folders(spool: Path) -> list[Path]:
     """The writers' folders, the oldest first; none where there is no spool yet. SpoolError if it can't be read."""
     try:
-        return sorted(path for path in spool.iterdir() if path.is_dir())
+        return sorted(path for path in spool.iterdir() if path.is_dir() and not is_hidden(path))
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -96,12 +110,9 @@ def held(spool: Path, stream: str, first: int, last: int) -> int:
     Counts what waits and what was acknowledged. A spool that does not exist holds nothing. SpoolError: it can't be
     read.
     """
-    name = stream.encode()
     runs: list[tuple[int, int]] = []
     for entry in entries(spool):
-        if name not in entry.payload:  # far cheaper than unpacking every event
-            continue
-        number = _sequence(entry, stream)
+        number = entry.sequence_in(stream)
         if number is None or not first <= number <= last:
             continue
         if runs and runs[-1][1] + 1 == number:  # the rule: a stream's events follow each other
@@ -119,18 +130,6 @@ def _distinct(runs: list[tuple[int, int]]) -> int:
         if begin <= high:
             total, reached = total + high - begin + 1, high
     return total
-
-
-def _sequence(entry: Entry, stream: str) -> int | None:
-    """The event's number, if it is of this stream; None too for what is no event of ours."""
-    try:
-        audit = entry.document.get("audit")
-    except SpoolError:
-        return None
-    if not isinstance(audit, dict) or audit.get("stream") != stream:
-        return None
-    number = audit.get("sequence")
-    return number if isinstance(number, int) else None
 
 
 def _segments(folder: Path) -> list[int]:

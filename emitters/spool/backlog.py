@@ -1,5 +1,6 @@
 """Reads what waits in a writer's folder, in order, and remembers what was acknowledged."""
 
+import contextlib
 import logging
 import os
 import re
@@ -111,15 +112,16 @@ class Backlog:
         for number in segments(self.folder):
             if number >= self.acknowledged.segment:
                 size = limit.offset if limit and number == limit.segment else self._size(number)
-                total += size - (self.acknowledged.offset if number == self.acknowledged.segment else 0)
-        return max(total, 0)
+                total += max(size - (self.acknowledged.offset if number == self.acknowledged.segment else 0), 0)
+        return total
 
     def oldest(self) -> float | None:
         """Unix time of the last write to the oldest segment that still waits: a bound on the oldest event's age."""
         for number in segments(self.folder):
             offset = self.acknowledged.offset if number == self.acknowledged.segment else 0
             if number >= self.acknowledged.segment and self._size(number) > offset:
-                return segment_path(self.folder, number).stat().st_mtime
+                with contextlib.suppress(FileNotFoundError):  # removed under us: nothing waits there any more
+                    return segment_path(self.folder, number).stat().st_mtime
         return None
 
     def discard(self, keep_seconds: float, keep_bytes: int, *, active: int | None) -> int:
@@ -146,7 +148,10 @@ class Backlog:
         return here <= self.acknowledged
 
     def _size(self, number: int) -> int:
-        return segment_path(self.folder, number).stat().st_size
+        try:
+            return segment_path(self.folder, number).stat().st_size
+        except FileNotFoundError:  # removed by another thread, or under us
+            return 0
 
     def _read_segment(self, number: int, start: int, stop: int | None, max_bytes: int, max_count: int) -> Batch | None:
         path = segment_path(self.folder, number)

@@ -12,6 +12,7 @@ from typing import Literal
 
 from auditpipe.emitters.spool import frames
 from auditpipe.emitters.spool.backlog import Batch, Position, segment_path
+from auditpipe.emitters.transport import State
 from auditpipe.schemas.errors import SpoolError, SpoolFull
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Writer:
         self._acknowledged = 0
         self._waiting_count = 0
         self._warned = False
+        self._refuses = False
         self._closed_because = f"{folder}: this spool is closed"
         self._recent: deque[tuple[Position, bytes]] = deque()
         self._recent_bytes = 0
@@ -72,10 +74,15 @@ class Writer:
         """Append one frame. SpoolFull at the limit, SpoolError if the disk refuses; then nothing was appended."""
         frame = frames.encode(payload)
         with self._lock:
-            self._check_room(len(frame))
-            if self._size >= SEGMENT_BYTES:
-                self._open_next()
-            self._write(frame)
+            try:
+                self._check_room(len(frame))
+                if self._size >= SEGMENT_BYTES:
+                    self._open_next()
+                self._write(frame)
+            except SpoolError:
+                self._refuses = True
+                raise
+            self._refuses = False
             self._remember(payload)
             self._size += len(frame)
             self._written += len(frame)
@@ -107,7 +114,8 @@ class Writer:
         with self._lock:
             self._acknowledged += batch.size
             self._waiting_count -= batch.count
-            if self._warned and self._waiting < self._limit * _NEARLY_FULL / 2:
+            self._refuses = False
+            if self._warned and self.waiting_bytes < self._limit * _NEARLY_FULL / 2:
                 self._warned = False
 
     def sync_if_due(self) -> None:
@@ -187,16 +195,24 @@ class Writer:
         return self._waiting_count
 
     @property
-    def _waiting(self) -> int:
+    def waiting_bytes(self) -> int:
+        """Bytes of frames that are not acknowledged."""
         return self._written - self._acknowledged
+
+    @property
+    def state(self) -> State:
+        """`full`: the last event was refused, and nothing was acknowledged since. `nearly_full`: over 80 %."""
+        if self._refuses:
+            return "full"
+        return "nearly_full" if self.waiting_bytes > self._limit * _NEARLY_FULL else "ok"
 
     def _check_room(self, size: int) -> None:
         if self._descriptor < 0:
             raise Retired(self._closed_because)
-        waiting = self._waiting + size
+        waiting = self.waiting_bytes + size
         if waiting > self._limit:
             raise SpoolFull(
-                f"{self._folder}: {self._waiting} bytes wait for a shipper, and the limit is {self._limit}; "
+                f"{self._folder}: {self.waiting_bytes} bytes wait for a shipper, and the limit is {self._limit}; "
                 "start the shipper, or raise spool_limit_bytes"
             )
         if waiting > self._limit * _NEARLY_FULL and not self._warned:

@@ -1,0 +1,82 @@
+"""What a spool holds, folder by folder, for people and alarms. Reads beside whoever writes and sends."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from auditpipe.emitters.spool.archive import Damaged, Entry, contents, folders
+from auditpipe.emitters.spool.folder import Holder, holder
+
+
+class State(StrEnum):
+    """`in use`: its process lives. `being sent`: another process sends what it left. `left`: nobody does.
+
+    `kept`: its process is gone, and all of it is acknowledged.
+    """
+
+    IN_USE = "in use"
+    BEING_SENT = "being sent"
+    LEFT = "left"
+    KEPT = "kept"
+
+
+@dataclass(slots=True)
+class Tally:
+    """So many events, bytes of Forward entries, and their first and last Forward time in nanoseconds since 1970."""
+
+    events: int = 0
+    bytes: int = 0
+    oldest: int | None = None
+    newest: int | None = None
+
+    def add(self, entry: Entry) -> None:
+        """Count one more."""
+        self.events += 1
+        self.bytes += len(entry.payload)
+        self.oldest = entry.time if self.oldest is None else min(self.oldest, entry.time)
+        self.newest = entry.time if self.newest is None else max(self.newest, entry.time)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One writer's folder: what waits, what was acknowledged and is kept, and bytes that are no events."""
+
+    folder: Path
+    state: State
+    waiting: Tally
+    kept: Tally
+    damaged_bytes: int
+
+
+def summaries(spool: Path) -> list[Summary]:
+    """Each writer's folder, the oldest first. SpoolError if something can't be read."""
+    return [_summarize(folder, holder(folder), only_waiting=False) for folder in folders(spool)]
+
+
+def unsent(spool: Path) -> list[Summary]:
+    """The folders of dead processes in which events wait. What was acknowledged is not read. SpoolError as above."""
+    owners = ((folder, holder(folder)) for folder in folders(spool))
+    found = [_summarize(path, who, only_waiting=True) for path, who in owners if who is not Holder.OWNER]
+    return [summary for summary in found if summary.waiting.events]
+
+
+def _summarize(folder: Path, who: Holder, *, only_waiting: bool) -> Summary:
+    waiting, kept = Tally(), Tally()
+    damaged = torn = 0
+    for part in contents(folder, only_waiting=only_waiting):
+        torn = part.size if isinstance(part, Damaged) and part.torn else 0
+        if isinstance(part, Damaged):
+            damaged += part.size
+        else:
+            (kept if part.acknowledged else waiting).add(part)
+    if who is Holder.OWNER:
+        damaged -= torn  # what it is writing just now looks torn at the end, and is whole a moment later
+    return Summary(folder, _state(who, waiting.events), waiting, kept, damaged)
+
+
+def _state(who: Holder, waiting: int) -> State:
+    if who is Holder.OWNER:
+        return State.IN_USE
+    if not waiting:
+        return State.KEPT
+    return State.BEING_SENT if who is Holder.ADOPTER else State.LEFT
