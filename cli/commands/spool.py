@@ -12,7 +12,7 @@ from auditpipe.cli import signals, spooled, terminal
 from auditpipe.cli.spool_view import describe, row, table, text_line
 from auditpipe.pipeline.query import moment
 from auditpipe.pipeline.visible import json_bytes, printable
-from auditpipe.schemas.errors import Finding, NotFinished, SpoolError, UsageError
+from auditpipe.schemas.errors import Finding, NotFinished, SettingsError, SpoolError, UsageError
 from auditpipe.schemas.settings import Settings, load, read_secret
 
 if TYPE_CHECKING:
@@ -180,10 +180,7 @@ def drain(timeout: float, watch: bool, settings: Settings) -> None:
     from auditpipe.emitters.options import SpoolOptions
 
     options = SpoolOptions()
-    connect = _connector(settings, options.acknowledge_timeout)
-    if spooled.become_owner(settings.spool_dir):
-        terminal.remark(f"as the user whose spool it is, {settings.spool_dir.stat().st_uid}")
-    adopter = Adopter(settings.spool_dir, connect, options)
+    adopter = Adopter(settings.spool_dir, _connector(settings, options.acknowledge_timeout), options)
     if watch:
         _watch(adopter, settings)
     else:
@@ -238,6 +235,7 @@ def _watch(adopter: "Adopter", settings: Settings) -> None:
     terminal.show_log(logging.INFO)
     terminal.remark(printable(f"sending what is left in {settings.spool_dir} to {_shipper(settings)}"))
     stop = signals.stop_on_signals()
+    _act_as_owner(settings)
     adopter.worker.start()
     stop.wait()
     adopter.stop()
@@ -249,6 +247,7 @@ def _drain(adopter: "Adopter", timeout: float, settings: Settings) -> None:
     from auditpipe.emitters.spool.summary import unsent
 
     terminal.show_log(logging.WARNING)
+    _act_as_owner(settings)
     total = sum(summary.waiting.events for summary in unsent(settings.spool_dir))
     with bar("draining")(total) as at:
         outcome = until_drained(adopter, timeout, at)
@@ -262,13 +261,27 @@ def _drain(adopter: "Adopter", timeout: float, settings: Settings) -> None:
     terminal.remark(printable(f"{outcome.sent} events were sent; nothing is left in {settings.spool_dir}"))
 
 
+def _act_as_owner(settings: Settings) -> None:
+    """Called last, once all is imported and the key is read: that user may be allowed neither."""
+    if spooled.become_owner(settings.spool_dir):
+        terminal.remark(printable(f"acting as user {settings.spool_dir.stat().st_uid}, who owns {settings.spool_dir}"))
+
+
 def _connector(settings: Settings, timeout: float) -> "Callable[[], ForwardSender]":
     from auditpipe.emitters.forward import ForwardSender
 
     host, port = settings.forward
     key = read_secret(settings.get("forward_shared_key_file"), "forward_shared_key_file")
     ca_file = settings.get("forward_ca_file")
-    return lambda: ForwardSender(host, port, timeout=timeout, ca_file=ca_file, shared_key=key)
+
+    def connect() -> ForwardSender:
+        return ForwardSender(host, port, timeout=timeout, ca_file=ca_file, shared_key=key)
+
+    try:
+        connect()  # opens nothing yet, and reads the authorities
+    except OSError as error:
+        raise SettingsError(f"AUDITPIPE_FORWARD_CA_FILE names {ca_file}, which can't be used: {error}") from error
+    return connect
 
 
 def _shipper(settings: Settings) -> str:
