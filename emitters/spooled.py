@@ -83,23 +83,31 @@ class SpoolTransport:
 
     @property
     def _workers(self) -> tuple[Worker, ...]:
-        return self._sender, self._adopter.worker, self._keeper
+        """What the disk refuses comes first: an event that is not sent is safe, one that is not synced may be not."""
+        return self._keeper, self._sender, self._adopter.worker
 
-    def append(self, event: Event, document: dict[str, Any], moment: int) -> None:
-        """Put one event on disk and wake the sender. SpoolError: it is not there."""
+    def append(self, event: Event, document: dict[str, Any], moment: int) -> int:
+        """Put one event into the spool and wake the sender. SpoolError: it is not there."""
         payload = forward.entry(moment, document)
         if self._homeless is not None:
             raise SpoolError(self._homeless)
         try:
-            (self._writer or self._open()).append(payload)
+            ticket = (self._writer or self._open()).append(payload)
         except NoSpace:
             self._make_room()
-            self._open().append(payload)
+            ticket = self._open().append(payload)
         except Retired:
-            self._open().append(payload)  # waits for the folder that takes over
+            ticket = self._open().append(payload)  # waits for the folder that takes over
         self._appended += 1  # callers hold the AuditLog's lock
         if self._sender.idle:
             self._sender.wake()
+        return ticket
+
+    def settle(self, ticket: int) -> None:
+        """With `fsync` `always`: return when the event is on the disk. SpoolError: the disk refused."""
+        writer = self._writer
+        if writer is not None and self.options.fsync == "always":
+            writer.sync(ticket)
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that was appended here before is acknowledged, at most `timeout` seconds."""
@@ -207,6 +215,7 @@ class SpoolTransport:
             waiting = writer.retire(backlog.acknowledged, why)
             for payload in waiting:
                 made[2].append(payload)
+            made[2].sync()
             gone = writer.waiting_count - len(waiting)
             self._appended -= gone
             self._folder, self._backlog, self._writer = made

@@ -37,9 +37,9 @@ RECENT_BYTES = 4 * 1024 * 1024
 class Writer:
     """The one writer of a folder, for all threads of its process.
 
-    `append` writes with one write(2), so that an event survives SIGKILL of the process once it returned. `fsync`
-    `interval` reaches the disk within a second of the last append, `always` before `append` returns, many threads
-    sharing one fdatasync(2) (group commit).
+    `append` writes with one write(2), so that an event survives SIGKILL of the process once it returned. Power loss is
+    `sync`'s: with `fsync` `interval` the sender calls it, within a second of the last append; with `always` whoever
+    appended does, outside of every lock, so that many threads share one fdatasync(2) (group commit).
     """
 
     def __init__(self, folder: Path, *, fsync: Fsync, limit_bytes: int, sync_interval: float = 1.0) -> None:
@@ -48,12 +48,14 @@ class Writer:
         self._limit = limit_bytes
         self._sync_interval = sync_interval
         self._lock = threading.Lock()
-        self._sync_lock = threading.Lock()
+        self._sync_turn = threading.Condition()
+        self._syncing = False
         self._segment = 0
         self._size = 0
         self._descriptor = -1
         self._written = 0  # bytes appended, over all segments
         self._synced = 0
+        self._refused = 0
         self._last_sync = time.monotonic()
         self._acknowledged = 0
         self._waiting_count = 0
@@ -70,8 +72,11 @@ class Writer:
         with self._lock:
             return Position(self._segment, self._size)
 
-    def append(self, payload: bytes) -> None:
-        """Append one frame. SpoolFull at the limit, SpoolError if the disk refuses; then nothing was appended."""
+    def append(self, payload: bytes) -> int:
+        """Append one frame; returns a ticket for `sync`.
+
+        SpoolFull at the limit, SpoolError if the disk refuses; then nothing was appended.
+        """
         frame = frames.encode(payload)
         with self._lock:
             try:
@@ -87,9 +92,7 @@ class Writer:
             self._size += len(frame)
             self._written += len(frame)
             self._waiting_count += 1
-            target = self._written
-        if self._fsync == "always":
-            self._sync_up_to(target)
+            return self._written
 
     def take(self, position: Position, max_bytes: int, max_count: int) -> Batch | None:
         """The frames at `position` from memory, or None where they have left it: then they are read from disk."""
@@ -124,9 +127,13 @@ class Writer:
         if self._fsync == "interval" and due and self._synced < self._written:
             self.sync()
 
-    def sync(self) -> None:
-        """Bring all that was appended to the disk. SpoolError if the disk refuses."""
-        self._sync_up_to(self._written)
+    def sync(self, ticket: int | None = None) -> None:
+        """Bring what was appended up to this ticket, or all of it, to the disk. SpoolError: the disk refused.
+
+        Nothing with `fsync` `off`.
+        """
+        if self._fsync != "off":
+            self._sync_up_to(self._written if ticket is None else ticket)
 
     def close(self) -> None:
         """Sync, unless `off`, and close."""
@@ -213,7 +220,7 @@ class Writer:
         if waiting > self._limit:
             raise SpoolFull(
                 f"{self._folder}: {self.waiting_bytes} bytes wait for a shipper, and the limit is {self._limit}; "
-                "start the shipper, or raise spool_limit_bytes"
+                "start the shipper, or raise SpoolOptions.limit_bytes"
             )
         if waiting > self._limit * _NEARLY_FULL and not self._warned:
             self._warned = True
@@ -240,31 +247,54 @@ class Writer:
         path = segment_path(self._folder, self._segment + 1)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _refusal(f"{path}: can't be made", error) from error
+        try:
             if self._fsync != "off":
                 if self._descriptor >= 0:
                     os.fdatasync(self._descriptor)
                 sync_directory(self._folder)
         except OSError as error:
-            raise _refusal(f"{path}: can't be made", error) from error
+            os.close(descriptor)
+            path.unlink(missing_ok=True)  # it is made again when the disk is well
+            raise _refusal(f"{path}: the disk refused", error) from error
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor, self._segment, self._size = descriptor, self._segment + 1, 0
 
     def _sync_up_to(self, target: int) -> None:
-        with self._sync_lock:
+        with self._sync_turn:
+            while self._syncing and self._synced < target:
+                self._sync_turn.wait()
             if self._synced >= target:  # another thread's fdatasync covered it
                 return
-            with self._lock:
-                if self._descriptor < 0:
-                    return
-                written, descriptor = self._written, os.dup(self._descriptor)
+            if self._refused >= target:  # and its fdatasync failed: a second one would succeed without our pages
+                raise SpoolError(f"{self._folder}: the disk refused what was written here")
+            self._syncing = True
+        try:
+            self._fdatasync()
+        finally:
+            with self._sync_turn:
+                self._syncing = False
+                self._sync_turn.notify_all()
+
+    def _fdatasync(self) -> None:
+        with self._lock:
+            written = self._written
+            if self._descriptor < 0:  # what closed it has synced it
+                return
             try:
-                os.fdatasync(descriptor)
+                descriptor = os.dup(self._descriptor)  # it may be closed meanwhile
             except OSError as error:
-                raise SpoolError(f"{self._folder}: the disk refused: {error}") from error
-            finally:
-                os.close(descriptor)
-            self._synced, self._last_sync = written, time.monotonic()
+                raise SpoolError(f"{self._folder}: can't be synced: {error}") from error
+        try:
+            os.fdatasync(descriptor)
+        except OSError as error:
+            self._refused = written
+            raise SpoolError(f"{self._folder}: the disk refused: {error}") from error
+        finally:
+            os.close(descriptor)
+        self._synced, self._last_sync = written, time.monotonic()
 
 
 def _refusal(what: str, error: OSError) -> SpoolError:
