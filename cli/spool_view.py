@@ -37,6 +37,7 @@ def row(summary: "Summary") -> dict[str, Any]:
         "oldest": _time(min((moment for moment in (waiting.oldest, kept.oldest) if moment is not None), default=None)),
         "newest": _time(max((moment for moment in (waiting.newest, kept.newest) if moment is not None), default=None)),
         "damaged_bytes": summary.damaged_bytes,
+        "cut_short_bytes": summary.cut_short_bytes,
     }
 
 

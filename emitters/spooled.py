@@ -72,6 +72,7 @@ class SpoolTransport:
         self._closed = False
         self._appended = 0
         self._acknowledged = 0
+        self._gone = 0  # lost by damage of the disk, or with a folder that was removed
         self._rounds = 0
         self._started = False
         self._homeless: str | None = None
@@ -113,7 +114,7 @@ class SpoolTransport:
         """Wait until all that was appended here before is acknowledged, at most `timeout` seconds."""
         target = self._appended
         with self._done:
-            return self._done.wait_for(lambda: self._acknowledged >= target, max(timeout, 0))
+            return self._done.wait_for(lambda: self._acknowledged + self._gone >= target, max(timeout, 0))
 
     def drain(self, timeout: float) -> bool:
         """Wait until nothing of dead processes is left in the spool, at most `timeout` seconds."""
@@ -172,7 +173,7 @@ class SpoolTransport:
 
     @property
     def _spooled(self) -> int:
-        return self._appended - self._acknowledged
+        return self._appended - self._acknowledged - self._gone
 
     def _open(self) -> Writer:
         with self._lock:
@@ -217,7 +218,7 @@ class SpoolTransport:
                 made[2].append(payload)
             made[2].sync()
             gone = writer.waiting_count - len(waiting)
-            self._appended -= gone
+            self._write_off(gone)
             self._folder, self._backlog, self._writer = made
             self._homeless = None
             folder.release()
@@ -235,6 +236,7 @@ class SpoolTransport:
         size, count = self.options.chunk_bytes, self.options.chunk_events
         batch = writer.take(backlog.acknowledged, size, count) or backlog.read(writer.position, size, count)
         if batch is None:
+            self._write_off(writer.write_off(backlog.acknowledged))
             return _IDLE_SECONDS
         if batch.count:
             self._connection = self._connection or self._connect()
@@ -247,6 +249,12 @@ class SpoolTransport:
         if self._spooled < count:
             time.sleep(self.options.linger)  # events that come together go together
         return 0.0
+
+    def _write_off(self, gone: int) -> None:
+        """So many events will never be acknowledged: nobody waits for them any more."""
+        with self._done:
+            self._gone += gone
+            self._done.notify_all()
 
     def _keep(self) -> float:
         """Sync what is due and now and then remove old segments; the keeper's rest in seconds."""

@@ -15,8 +15,8 @@ class Stats:
     `spooled`: events emitted here and not yet acknowledged. `acknowledged`: events of this process that a shipper has
     acknowledged. `oldest`: seconds that the oldest event on this machine's spool has waited at most, or None.
     `refused`: events that emit did not take. `waiting_bytes`: of this process and of those it found. `damaged_bytes`:
-    bytes found in the spool that are no event. `problem`: what the disk refuses, or why nothing is
-    being sent just now, or None.
+    bytes found in the spool that are no event, an append that a kill cut short among them. `problem`: what the disk
+    refuses, or why nothing is being sent just now, or None.
     `limit_bytes`: how much of this process's may wait, None for a transport without a limit. `state`: `nearly_full`
     when over 80 % of that wait, `full` when the last event was refused for want of room, or by the disk, and nothing
     was acknowledged since; else `ok`.

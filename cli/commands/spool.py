@@ -103,7 +103,8 @@ def list_(output: str, settings: Settings) -> None:
 
     "in use": its process lives, and sends what waits. "being sent": its process is gone, and another one is sending.
     "left": its process is gone, and nobody sends: `auditpipe spool drain`. "kept": all of it is acknowledged.
-    Exit 1 if events are left, or bytes are damaged; 0 otherwise, also where a living process has much to send.
+    Exit 1 if events are left, or bytes are damaged; 0 otherwise, also where a living process has much to send. An
+    append that was cut short when its process was killed is no damage: `emit` had not returned.
 
     \b
       auditpipe spool list
@@ -150,14 +151,14 @@ def show(folder: str | None, selection: "Selection", waiting: bool, output: str,
     damaged = 0
     for part in _contents(settings.spool_dir, folder, only_waiting=waiting):
         if isinstance(part, Damaged):
-            damaged += part.size
+            damaged += 0 if part.cut_short else part.size
         elif selection.takes(part):
             try:
                 _put_event(part, output)
             except SpoolError as error:
                 terminal.remark(printable(str(error)))
     if damaged:
-        terminal.remark(f"{damaged} bytes are damaged, or just being written: they are shown as no event")
+        terminal.remark(f"{damaged} bytes are damaged: no events")
 
 
 @command.command("drain", short_help="Send what dead processes left.")

@@ -68,12 +68,15 @@ class Entry:
 
 
 class Damaged(NamedTuple):
-    """Bytes of a segment that are no event. `torn`: nothing good follows, as where a writer is at work just now."""
+    """Bytes of a segment that are no event. `cut_short`: they are its last, and the beginning of one.
+
+    That is what an append leaves that is under way, or that SIGKILL ended: then `emit` had not returned.
+    """
 
     segment: int
     offset: int
     size: int
-    torn: bool
+    cut_short: bool
 
 
 def folders(spool: Path) -> list[Path]:
@@ -150,9 +153,10 @@ def _of_segment(folder: Path, number: int, start: int, mark: Position) -> Iterat
     offset = start
     for part in frames.decode(data, start):
         if isinstance(part, frames.Damage):
-            yield Damaged(number, part.start, part.end - part.start, part.torn)
+            cut_short = part.torn and frames.is_cut_short(data[part.start :])
+            yield Damaged(number, part.start, part.end - part.start, cut_short)
         elif (moment := _moment(part.payload)) is None:
-            yield Damaged(number, offset, part.end - offset, torn=False)
+            yield Damaged(number, offset, part.end - offset, cut_short=False)
         else:
             yield Entry(folder, number, offset, Position(number, offset) < mark, moment, part.payload)
         offset = part.end

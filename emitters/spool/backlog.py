@@ -31,7 +31,7 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Whole frames from one segment: their payloads joined, how many, and where the next begins."""
+    """Whole frames from one segment: their payloads joined, how many, and where the next begins. None: damage."""
 
     entries: bytes
     count: int
@@ -174,14 +174,18 @@ class Backlog:
             if isinstance(part, frames.Damage):
                 if payloads:
                     break  # told when it comes first, once; or the rest of this frame lies beyond what was read
+                # A batch of its own, so that it is acknowledged, and not counted again, whatever comes of the next.
                 end = part.end if is_all or not part.torn else part.end - _LARGEST
-                self.damaged_bytes += end - part.start
-                message = "%s: %d bytes at %d are no whole event and are skipped"
-                log.error(message, segment_path(self.folder, number), end - part.start, start + part.start)
-                continue
+                self._tell(number, start, end)
+                break
             if payloads and (size + len(part.payload) > max_bytes or len(payloads) >= max_count):
                 break
             payloads.append(part.payload)
             size += len(part.payload)
             end = part.end
         return Batch(b"".join(payloads), len(payloads), Position(number, start + end), end)
+
+    def _tell(self, number: int, start: int, size: int) -> None:
+        self.damaged_bytes += size
+        message = "%s: %d bytes at %d are no whole event and are skipped"
+        log.error(message, segment_path(self.folder, number), size, start)

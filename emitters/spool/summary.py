@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from auditpipe.emitters.spool.archive import Damaged, Entry, contents, folders
+from auditpipe.emitters.spool.archive import Entry, contents, folders
 from auditpipe.emitters.spool.folder import Holder, holder
 
 
@@ -39,13 +39,17 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One writer's folder: what waits, what was acknowledged and is kept, and bytes that are no events."""
+    """One writer's folder: what waits, what was acknowledged and is kept, and bytes that are no events.
+
+    `cut_short_bytes`: of an append that is under way, or that was when the process was killed. `damaged_bytes`: others.
+    """
 
     folder: Path
     state: State
     waiting: Tally
     kept: Tally
     damaged_bytes: int
+    cut_short_bytes: int
 
 
 def summaries(spool: Path) -> list[Summary]:
@@ -62,16 +66,15 @@ def unsent(spool: Path) -> list[Summary]:
 
 def _summarize(folder: Path, who: Holder, *, only_waiting: bool) -> Summary:
     waiting, kept = Tally(), Tally()
-    damaged = torn = 0
+    damaged = cut_short = 0
     for part in contents(folder, only_waiting=only_waiting):
-        torn = part.size if isinstance(part, Damaged) and part.torn else 0
-        if isinstance(part, Damaged):
-            damaged += part.size
-        else:
+        if isinstance(part, Entry):
             (kept if part.acknowledged else waiting).add(part)
-    if who is Holder.OWNER:
-        damaged -= torn  # what it is writing just now looks torn at the end, and is whole a moment later
-    return Summary(folder, _state(who, waiting.events), waiting, kept, damaged)
+        elif part.cut_short:
+            cut_short += part.size
+        else:
+            damaged += part.size
+    return Summary(folder, _state(who, waiting.events), waiting, kept, damaged, cut_short)
 
 
 def _state(who: Holder, waiting: int) -> State:

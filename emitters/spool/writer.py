@@ -121,6 +121,15 @@ class Writer:
             if self._warned and self.waiting_bytes < self._limit * _NEARLY_FULL / 2:
                 self._warned = False
 
+    def write_off(self, acknowledged: Position) -> int:
+        """How many events damage has swallowed: none waits any more, and they were not acknowledged. Told once."""
+        with self._lock:
+            if acknowledged != Position(self._segment, self._size):
+                return 0
+            gone, self._waiting_count = self._waiting_count, 0
+            self._acknowledged = self._written  # a segment that is missing needs no room either
+            return gone
+
     def sync_if_due(self) -> None:
         """With `interval`: fdatasync(2) what was appended, at most once an interval. Called by the sender."""
         due = time.monotonic() - self._last_sync >= self._sync_interval

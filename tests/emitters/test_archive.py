@@ -94,7 +94,7 @@ def test_damage_is_told_and_hides_nothing_else(tmp_path: Path) -> None:
     data = bytearray(segment_path(path, 1).read_bytes())
     data[size + 20] ^= 1
     foreign = frames.encode(b"no entry") + frames.encode(event(9)[:3] + b"\xff" * 8 + event(9)[11:])
-    segment_path(path, 1).write_bytes(bytes(data) + foreign + b"torn")
+    segment_path(path, 1).write_bytes(bytes(data) + foreign + frames.encode(event(4))[:20])
     parts = list(archive.contents(path))
     whole = [part for part in parts if isinstance(part, Entry)]
     assert [(e.offset, e.acknowledged, e.document["audit"]["sequence"]) for e in whole] == [
@@ -103,8 +103,8 @@ def test_damage_is_told_and_hides_nothing_else(tmp_path: Path) -> None:
     ]
     damage = [part for part in parts if isinstance(part, Damaged)]
     assert damage[0][1:] == (size, size, False)
-    assert damage[-1] == Damaged(1, len(data) + len(foreign), 4, torn=True)
-    assert sum(d.size for d in damage) == size + len(foreign) + 4
+    assert damage[-1] == Damaged(1, len(data) + len(foreign), 20, cut_short=True)
+    assert sum(d.size for d in damage if not d.cut_short) == size + len(foreign)
     assert archive.held(tmp_path, "s1", 1, 10) == 2
 
 
