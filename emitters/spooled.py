@@ -188,7 +188,8 @@ class SpoolTransport:
             return self._writer
 
     def _make_folder(self) -> tuple[Folder, Backlog, Writer]:
-        folder = folders.create(self.spool, identity.new_event_id(time.time_ns()))
+        is_durable = self.options.fsync != "off"
+        folder = folders.create(self.spool, identity.new_event_id(time.time_ns()), durable=is_durable)
         writer = Writer(folder.path, fsync=self.options.fsync, limit_bytes=self.options.limit_bytes)
         return folder, Backlog(folder.path), writer
 
@@ -198,7 +199,8 @@ class SpoolTransport:
         log.warning("%s: the disk is full; events that were acknowledged are removed", self.spool)
         if writer is not None and backlog is not None:
             backlog.discard(-1, 0, active=writer.position.segment)
-            writer.start_over(backlog.acknowledged, backlog.acknowledge)
+            # With an older mark what comes next would look acknowledged.
+            writer.start_over(backlog.acknowledged, partial(backlog.acknowledge, durable=True))
         self._adopter.make_room()
 
     def _move(self) -> None:

@@ -72,6 +72,15 @@ def read_mark(folder: Path) -> Position:
     return Position(segment, offset)
 
 
+def sync_directory(folder: Path) -> None:
+    """fsync(2) a folder, so that the names in it survive power loss."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 class Backlog:
     """What waits in one folder. Only the holder of the folder's lock may use it."""
 
@@ -93,13 +102,18 @@ class Backlog:
                 return batch
         return None
 
-    def acknowledge(self, end: Position) -> None:
-        """Remember that everything before `end` is acknowledged. SpoolError if it can't be written."""
+    def acknowledge(self, end: Position, *, durable: bool = False) -> None:
+        """Remember that everything before `end` is acknowledged. SpoolError if it can't be written.
+
+        Power loss may bring back an older mark, and events are sent twice; `durable` is for where that would be wrong.
+        """
         data = struct.pack(">QQ", end.segment, end.offset)
         try:
             descriptor = os.open(self.folder / _ACKNOWLEDGED, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 os.pwrite(descriptor, data + struct.pack(">I", zlib.crc32(data)), 0)
+                if durable:
+                    os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)
         except OSError as error:

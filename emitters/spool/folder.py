@@ -16,7 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Self
 
-from auditpipe.emitters.spool.backlog import segments
+from auditpipe.emitters.spool.backlog import segments, sync_directory
 from auditpipe.schemas.errors import SpoolError
 
 _LOCK = "owner.lock"
@@ -71,15 +71,22 @@ class Folder:
         return not segments(self.path)
 
 
-def create(spool: Path, name: str) -> Folder:
-    """A new folder, owned before anyone can see it under its name. SpoolError says what is wrong with `spool`."""
+def create(spool: Path, name: str, *, durable: bool = False) -> Folder:
+    """A new folder, owned before anyone can see it under its name. SpoolError says what is wrong with `spool`.
+
+    `durable`: its name, and those of the folders that had to be made for it, survive power loss.
+    """
     temporary, final = spool / f"{_HIDDEN}{name}", spool / name
+    made = [path for path in (spool, *spool.absolute().parents) if not path.exists()]
     try:
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_shared(spool)
         temporary.mkdir(mode=0o700)
         descriptor = _lock(temporary)
         temporary.rename(final)
+        if durable:
+            for path in (final, *made):
+                sync_directory(path.parent)
     except OSError as error:
         raise SpoolError(
             f"the spool {spool} can't be written: {error}; set AUDITPIPE_SPOOL_DIR to a folder that can"

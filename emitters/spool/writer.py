@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from auditpipe.emitters.spool import frames
-from auditpipe.emitters.spool.backlog import Batch, Position, segment_path
+from auditpipe.emitters.spool.backlog import Batch, Position, segment_path, sync_directory
 from auditpipe.emitters.transport import State
 from auditpipe.schemas.errors import SpoolError, SpoolFull
 
@@ -309,12 +309,3 @@ class Writer:
 def _refusal(what: str, error: OSError) -> SpoolError:
     kind = NoSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else SpoolError
     return kind(f"{what}: {error}")
-
-
-def sync_directory(folder: Path) -> None:
-    """fsync(2) a folder, so that the names in it survive power loss."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

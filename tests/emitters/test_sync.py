@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from auditpipe.emitters import AuditLog
-from auditpipe.emitters.spool import archive, writer
+from auditpipe.emitters.spool import archive, frames, writer
 from auditpipe.emitters.spool.backlog import segment_path
 from auditpipe.emitters.spooled import SpoolOptions
 from auditpipe.schemas.errors import SpoolError
+from tests.emitters.peer import Peer
 from tests.emitters.test_delivery import unused_address
 from tests.emitters.test_spool import make
 
@@ -140,3 +141,55 @@ def test_with_interval_a_refusing_disk_is_told_and_emit_goes_on(
             time.sleep(0.05)
         heal()
         assert time.monotonic() < deadline
+
+
+def test_the_names_of_new_folders_are_on_the_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is synced in a folder whose name is not is lost with it."""
+    synced: set[int] = set()
+    real = os.fsync
+
+    def watch(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    spool = tmp_path / "state" / "auditpipe" / "spool"
+    with synced_log(spool) as audit:
+        audit.emit("user.login_succeeded")
+        [folder] = [path for path in spool.iterdir() if path.is_dir()]
+        for path in (tmp_path, tmp_path / "state", spool.parent, spool, folder):
+            assert path.stat().st_ino in synced, path
+
+
+def test_a_segment_is_emptied_only_when_its_mark_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an older mark, as power loss brings it back, the events that come next would look acknowledged."""
+    steps: list[str] = []
+    with Peer() as peer, AuditLog("s", forward=peer.address, spool_dir=tmp_path, exit_timeout=0) as audit:
+        audit.emit("user.login_succeeded")
+        assert audit.flush(20)
+        [segment] = tmp_path.rglob("*.seg")
+        mark = segment.with_name("acknowledged").stat().st_ino
+        sync, truncate, write = os.fdatasync, os.ftruncate, os.write
+        full = [OSError(errno.ENOSPC, "No space left on device")]
+
+        def refuse_once(descriptor: int, data: bytes) -> int:
+            if data.startswith(frames.MAGIC) and full:
+                raise full.pop()
+            return write(descriptor, data)
+
+        def note_sync(descriptor: int) -> None:
+            steps.append("mark" if os.fstat(descriptor).st_ino == mark else "segment")
+            sync(descriptor)
+
+        def note_truncate(descriptor: int, size: int) -> None:
+            steps.append("empty")
+            truncate(descriptor, size)
+
+        monkeypatch.setattr(os, "write", refuse_once)
+        monkeypatch.setattr(os, "fdatasync", note_sync)
+        monkeypatch.setattr(os, "ftruncate", note_truncate)
+        audit.emit("user.login_succeeded")
+        assert [step for step in steps if step != "segment"] == ["mark", "empty"]
+        assert audit.flush(20)
