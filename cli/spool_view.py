@@ -19,7 +19,7 @@ _COLUMNS = (
     *("kept_events", "kept_bytes", "newest", "damaged_bytes"),
 )
 _NUMBERS = {2, 3, 5, 6, 8}
-_COLOURS = {"left": "red", "being sent": "yellow"}
+_COLOURS = {"left": "red", "unreadable": "red", "being sent": "yellow"}
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
@@ -38,6 +38,7 @@ def row(summary: "Summary") -> dict[str, Any]:
         "newest": _time(max((moment for moment in (waiting.newest, kept.newest) if moment is not None), default=None)),
         "damaged_bytes": summary.damaged_bytes,
         "cut_short_bytes": summary.cut_short_bytes,
+        "problem": summary.problem,
     }
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from auditpipe.emitters.forward import ForwardSender
     from auditpipe.emitters.spool.archive import Damaged, Entry
     from auditpipe.emitters.spool.selection import Selection
+    from auditpipe.emitters.spool.summary import Summary
 
 _Command = Callable[..., Any]
 
@@ -103,14 +104,15 @@ def list_(output: str, settings: Settings) -> None:
 
     "in use": its process lives, and sends what waits. "being sent": its process is gone, and another one is sending.
     "left": its process is gone, and nobody sends: `auditpipe spool drain`. "kept": all of it is acknowledged.
-    Exit 1 if events are left, or bytes are damaged; 0 otherwise, also where a living process has much to send. An
-    append that was cut short when its process was killed is no damage: `emit` had not returned.
+    Exit 1 if events are left, or bytes are damaged; 3 if a folder can't be read; 0 otherwise, also where a living
+    process has much to send. An append that was cut short when its process was killed is no damage: `emit` had not
+    returned.
 
     \b
       auditpipe spool list
       auditpipe spool list --spool-dir /var/lib/accounts/spool -o json
     """
-    from auditpipe.emitters.spool.summary import State, summaries
+    from auditpipe.emitters.spool.summary import summaries
 
     found = summaries(settings.spool_dir)
     if output == "json":
@@ -119,16 +121,11 @@ def list_(output: str, settings: Settings) -> None:
         for line in table(found):
             terminal.put(line)
     terminal.remark(printable(f"{settings.spool_dir}: {describe(found)}"))
-    left = [summary for summary in found if summary.state is State.LEFT]
-    damaged = sum(summary.damaged_bytes for summary in found)
-    told = []
-    if left:
-        events = sum(summary.waiting.events for summary in left)
-        told.append(f"{events} events are left by processes that are gone: `auditpipe spool drain` sends them")
-    if damaged:
-        told.append(f"{damaged} bytes are damaged: no events; what is whole around them is sent")
-    if told:
-        raise Finding("; ".join(told))
+    unreadable = [summary.problem for summary in found if summary.problem]
+    if unreadable:
+        raise SpoolError("; ".join(unreadable))
+    if told := "; ".join(_findings(found)):
+        raise Finding(told)
 
 
 @command.command("show", short_help="The events in it, one a line.")
@@ -148,15 +145,18 @@ def show(folder: str | None, selection: "Selection", waiting: bool, output: str,
     """
     from auditpipe.emitters.spool.archive import Damaged
 
-    damaged = 0
+    shown = damaged = 0
     for part in _contents(settings.spool_dir, folder, only_waiting=waiting):
         if isinstance(part, Damaged):
             damaged += 0 if part.cut_short else part.size
         elif selection.takes(part):
             try:
                 _put_event(part, output)
+                shown += 1
             except SpoolError as error:
                 terminal.remark(printable(str(error)))
+    terminal.flush()
+    terminal.remark(f"{shown} events")
     if damaged:
         terminal.remark(f"{damaged} bytes are damaged: no events")
 
@@ -224,12 +224,20 @@ def replay(selection: "Selection", timeout: float, settings: Settings) -> None:
                 sent += count
                 at(sent)
     except NotFinished as error:
-        raise NotFinished(f"{sent} of {total} events were acknowledged again, the others not: {error}") from error
+        raise NotFinished(f"{sent} of {total} events were acknowledged again, the others were not: {error}") from error
     finally:
         sender.disconnect()
     terminal.remark(f"{sent} events were sent again, and acknowledged by {_shipper(settings)}")
     if waiting:
         terminal.remark(f"{waiting} more match and wait: their process sends them, or `auditpipe spool drain`")
+
+
+def _findings(found: "list[Summary]") -> Iterator[str]:
+    left = [summary.waiting.events for summary in found if summary.state == "left"]
+    if left:
+        yield f"{sum(left)} events are left by processes that are gone: `auditpipe spool drain` sends them"
+    if damaged := sum(summary.damaged_bytes for summary in found):
+        yield f"{damaged} bytes are damaged: no events; what is whole around them is sent"
 
 
 def _watch(adopter: "Adopter", settings: Settings) -> None:
@@ -259,7 +267,11 @@ def _drain(adopter: "Adopter", timeout: float, settings: Settings) -> None:
         raise NotFinished(
             f"{outcome.sent} events were sent, {waiting} in {len(outcome.left)} folders still wait: {outcome.problem}"
         )
-    terminal.remark(printable(f"{outcome.sent} events were sent; nothing is left in {settings.spool_dir}"))
+    terminal.remark(
+        printable(
+            f"{outcome.sent} events were sent; nothing is left by processes that are gone in {settings.spool_dir}"
+        )
+    )
 
 
 def _act_as_owner(settings: Settings) -> None:

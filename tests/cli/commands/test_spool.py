@@ -104,10 +104,32 @@ def test_nothing_is_there(spool: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert main(["spool", "list"]) == 0  # the default one need not exist
 
 
-def test_a_spool_that_cannot_be_read_is_out_of_reach(spool: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    segment_path(folder_of(spool, "a", [event(1)]), 2).mkdir()
-    assert main(["spool", "list", "--spool-dir", str(spool)]) == 3
-    assert "can't be read" in capsys.readouterr().err
+def test_a_folder_that_cannot_be_read_hides_no_other(spool: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither from `list` nor from `drain`, as on a disk that is dying."""
+    segment_path(folder_of(spool, "bad", [event(1)]), 1).unlink()
+    segment_path(spool / "bad", 1).mkdir()
+    folder_of(spool, "good", [event(2)])
+    assert main(["spool", "list", "--spool-dir", str(spool), "-o", "json"]) == 3
+    out, err = capsys.readouterr()
+    assert [row["state"] for row in json.loads(out)] == ["unreadable", "left"]
+    assert "00000001.seg: can't be read" in err
+    with Peer() as peer:
+        done = run("spool", "drain", "--timeout", "1", env=place(spool, peer))
+        assert done.code == 3
+        assert "1 events were sent" in done.err
+        assert "can't be read" in done.err
+        assert [record["audit"]["sequence"] for record in peer.records] == [2]
+
+
+def test_a_spool_that_is_not_private_is_not_sent(spool: Path) -> None:
+    """Others could have planted events in it."""
+    folder_of(spool, "a", [event(1)])
+    spool.chmod(0o770)
+    with Peer() as peer:
+        done = run("spool", "drain", "--timeout", "0.5", env=place(spool, peer))
+        assert done.code == 3
+        assert "can be written by others" in done.err
+        assert peer.records == []
 
 
 def test_show_has_a_line_for_each_event_that_is_meant(spool: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,7 +176,7 @@ def test_drain_sends_what_is_left_and_nothing_else(spool: Path, capsys: pytest.C
     with Peer() as peer:
         done = run("spool", "drain", env=place(spool, peer))
         assert done.code == 0, done
-        assert "2 events were sent; nothing is left" in done.said
+        assert "2 events were sent; nothing is left by processes that are gone" in done.said
         assert sorted(record["audit"]["sequence"] for record in peer.records) == [2, 3]
     code, rows = listed(spool, capsys)
     assert (code, {row["state"] for row in rows.values()}) == (0, {"kept"})
