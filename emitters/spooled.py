@@ -153,14 +153,15 @@ class SpoolTransport:
                 break
         for worker in self._workers:
             worker.stop()
-        # A thread that waits for an acknowledgement would hold the folder's lock; what it waits for is sent again.
+        # A thread that waits for an acknowledgement would hold the folder's lock.
         self._adopter.disconnect()
-        if self._connection is not None:
-            self._connection.disconnect()
+        self._disconnect()
         ended = [worker.join(max(deadline - time.monotonic(), 0.5)) for worker in (self._sender, self._keeper)]
-        self._writer.close()
-        if all(ended):
-            self._folder.release()
+        try:
+            self._writer.close()
+        finally:
+            if all(ended):
+                self._folder.release()
 
     def after_fork(self) -> None:
         """A child has its own folder: the parent's descriptors are closed, its threads do not exist here."""
@@ -205,6 +206,7 @@ class SpoolTransport:
 
     def _move(self) -> None:
         """The folder was removed under us: make another, and put into it what still waits."""
+        self._disconnect()  # else it is as late as the acknowledgement that the sender waits for
         with self._sending, self._lock:
             writer, folder, backlog = self._writer, self._folder, self._backlog
             if writer is None or folder is None or backlog is None or self._closed or not writer.has_vanished():
@@ -251,6 +253,11 @@ class SpoolTransport:
         if self._spooled < count:
             time.sleep(self.options.linger)  # events that come together go together
         return 0.0
+
+    def _disconnect(self) -> None:
+        """Who waits for an acknowledgement waits no longer: what it is for is sent again."""
+        if self._connection is not None:
+            self._connection.disconnect()
 
     def _write_off(self, gone: int) -> None:
         """So many events will never be acknowledged: nobody waits for them any more."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from auditpipe.emitters import AuditLog
+from auditpipe.emitters.spool import archive
 from auditpipe.emitters.spooled import SpoolOptions
 from auditpipe.schemas.errors import SpoolError
 from tests.emitters.peer import Peer
@@ -38,6 +39,19 @@ def test_a_spool_that_is_removed_under_the_process_costs_no_event_that_was_not_s
             assert audit.flush(20)
             assert set(before + between + after) <= set(ids(peer))
             assert audit.stats().spooled == 0
+
+
+def test_a_removed_spool_is_noticed_while_the_sender_hangs(tmp_path: Path) -> None:
+    """Until it is, what is emitted is in no file that has a name. The peer never answers, the sender waits for it."""
+    spool = tmp_path / "spool"
+    patient = SpoolOptions(acknowledge_timeout=600, retry_cap=0.1)
+    with Peer(never) as peer, log_to(peer, spool, spool=patient) as audit:
+        events = [audit.emit("user.login_succeeded")]
+        assert eventually(lambda: len(peer.chunks) == 1)
+        remove(spool)
+        events.append(audit.emit("user.login_succeeded"))
+        assert eventually(lambda: spool.exists() and len(list(archive.entries(spool))) == 2)
+        assert [entry.document for entry in archive.entries(spool)] == [event.document() for event in events if event]
 
 
 def test_a_spool_that_cannot_be_made_again_refuses(tmp_path: Path) -> None:
