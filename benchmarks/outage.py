@@ -16,7 +16,7 @@ from auditpipe.emitters.spooled import SpoolOptions
 from benchmarks.emitting import CHANGE, sink
 from benchmarks.figures import Figure, at_least, at_most, paired
 
-COUNT, ROUNDS = 2_000, 9
+COUNT, ROUNDS = 1_000, 15
 THREADS, SYNCED, SYNC_ROUNDS = 16, 50, 5
 
 
