@@ -200,9 +200,17 @@ class AuditLog:
         audit = document["audit"]
         audit["stream"], audit["sequence"], audit["previous"] = stream.id, stream.sequence + 1, stream.previous
         event = seal(document, checked)
-        ticket = self._transport.append(event, document, moment)
-        # Only now is the number spent: what could not be appended leaves no gap.
-        stream.sequence, stream.previous = audit["sequence"], audit["hash"]
+        try:
+            ticket = self._transport.append(event, document, moment)
+            # Only now is the number spent: what could not be appended leaves no gap.
+            stream.sequence, stream.previous = audit["sequence"], audit["hash"]
+        except AuditpipeError:
+            raise
+        except BaseException:
+            # What a signal's handler raises, Ctrl-C for one: the event may be there or not. A number that was given
+            # twice would look like forgery, and so the stream ends here, and the next event begins another.
+            self._streams = {tenant: kept for tenant, kept in self._streams.items() if kept is not stream}
+            raise
         return event, ticket
 
     def context(self, **values: Any) -> AbstractContextManager[None]:

@@ -70,7 +70,6 @@ class SpoolTransport:
         self._connection: forward.ForwardSender | None = None
         self._done = threading.Condition()
         self._closed = False
-        self._appended = 0
         self._acknowledged = 0
         self._gone = 0  # lost by damage of the disk, or with a folder that was removed
         self._rounds = 0
@@ -99,7 +98,6 @@ class SpoolTransport:
             ticket = self._open().append(payload)
         except Retired:
             ticket = self._open().append(payload)  # waits for the folder that takes over
-        self._appended += 1  # callers hold the AuditLog's lock
         if self._sender.idle:
             self._sender.wake()
         return ticket
@@ -112,8 +110,8 @@ class SpoolTransport:
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that was appended here before is acknowledged, at most `timeout` seconds."""
-        target = self._appended
         with self._done:
+            target = self._acknowledged + self._gone + self._spooled
             return self._done.wait_for(lambda: self._acknowledged + self._gone >= target, max(timeout, 0))
 
     def drain(self, timeout: float) -> bool:
@@ -174,7 +172,8 @@ class SpoolTransport:
 
     @property
     def _spooled(self) -> int:
-        return self._appended - self._acknowledged - self._gone
+        writer = self._writer
+        return writer.waiting_count if writer is not None else 0
 
     def _open(self) -> Writer:
         with self._lock:
@@ -222,8 +221,10 @@ class SpoolTransport:
                 made[2].append(payload)
             made[2].sync()
             gone = writer.waiting_count - len(waiting)
-            self._write_off(gone)
-            self._folder, self._backlog, self._writer = made
+            with self._done:
+                self._gone += gone
+                self._folder, self._backlog, self._writer = made
+                self._done.notify_all()
             self._homeless = None
             folder.release()
             log.error("%s; %d events go on in another folder, %d are gone", why, len(waiting), gone)
@@ -240,14 +241,16 @@ class SpoolTransport:
         size, count = self.options.chunk_bytes, self.options.chunk_events
         batch = writer.take(backlog.acknowledged, size, count) or backlog.read(writer.position, size, count)
         if batch is None:
-            self._write_off(writer.write_off(backlog.acknowledged))
+            with self._done:  # damage has swallowed them: nobody waits for them any more
+                self._gone += writer.write_off(backlog.acknowledged)
+                self._done.notify_all()
             return _IDLE_SECONDS
         if batch.count:
             self._connection = self._connection or self._connect()
             self._connection.deliver(batch.entries, batch.count)
         backlog.acknowledge(batch.end)
-        writer.acknowledged(batch)
         with self._done:
+            writer.acknowledged(batch)
             self._acknowledged += batch.count
             self._done.notify_all()
         if self._spooled < count:
@@ -258,12 +261,6 @@ class SpoolTransport:
         """Who waits for an acknowledgement waits no longer: what it is for is sent again."""
         if self._connection is not None:
             self._connection.disconnect()
-
-    def _write_off(self, gone: int) -> None:
-        """So many events will never be acknowledged: nobody waits for them any more."""
-        with self._done:
-            self._gone += gone
-            self._done.notify_all()
 
     def _keep(self) -> float:
         """Sync what is due and now and then remove old segments; the keeper's rest in seconds."""

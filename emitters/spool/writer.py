@@ -84,14 +84,15 @@ class Writer:
                 if self._size >= SEGMENT_BYTES:
                     self._open_next()
                 self._write(frame)
+                self._remember(payload)
+                self._count(len(frame))
             except SpoolError:
                 self._refuses = True
                 raise
+            except BaseException:  # what a signal's handler raises, in the middle of it
+                self._catch_up()
+                raise
             self._refuses = False
-            self._remember(payload)
-            self._size += len(frame)
-            self._written += len(frame)
-            self._waiting_count += 1
             return self._written
 
     def take(self, position: Position, max_bytes: int, max_count: int) -> Batch | None:
@@ -194,6 +195,20 @@ class Writer:
             os.close(self._descriptor)
             self._descriptor = -1
 
+    def _count(self, size: int) -> None:
+        # No call is between these three, and so no signal's handler.
+        self._size, self._written, self._waiting_count = (
+            self._size + size,
+            self._written + size,
+            self._waiting_count + 1,
+        )
+
+    def _catch_up(self) -> None:
+        """Count a frame that is in the file, and that an interrupted `append` did not count."""
+        grown = os.fstat(self._descriptor).st_size - self._size
+        if grown > 0:
+            self._count(grown)
+
     def _remember(self, payload: bytes) -> None:
         self._recent.append((Position(self._segment, self._size), payload))
         self._recent_bytes += len(payload)
@@ -253,7 +268,9 @@ class Writer:
             )
 
     def _open_next(self) -> None:
-        path = segment_path(self._folder, self._segment + 1)
+        number = self._segment + 1
+        while (path := segment_path(self._folder, number)).exists():
+            number += 1  # an interrupted call has made it
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -267,9 +284,9 @@ class Writer:
             os.close(descriptor)
             path.unlink(missing_ok=True)  # it is made again when the disk is well
             raise _refusal(f"{path}: the disk refused", error) from error
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor, self._segment, self._size = descriptor, self._segment + 1, 0
+        previous, self._descriptor, self._segment, self._size = self._descriptor, descriptor, number, 0
+        if previous >= 0:
+            os.close(previous)
 
     def _sync_up_to(self, target: int) -> None:
         with self._sync_turn:
