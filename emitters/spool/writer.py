@@ -98,20 +98,17 @@ class Writer:
     def take(self, position: Position, max_bytes: int, max_count: int) -> Batch | None:
         """The frames at `position` from memory, or None where they have left it: then they are read from disk."""
         payloads: list[bytes] = []
+        end = position
         size = 0
         with self._lock:
             while self._recent and self._recent[0][0] < position:
                 self._forget_first()
-            if not self._recent or self._recent[0][0] != position:
-                return None
-            while self._recent and len(payloads) < max_count and size < max_bytes:
-                if self._recent[0][0].segment != position.segment:
-                    break
+            # An interrupted `append` leaves a gap in memory, a new segment begins anew: then the disk is read.
+            while self._recent and self._recent[0][0] == end and len(payloads) < max_count and size < max_bytes:
                 payloads.append(self._forget_first())
                 size += len(payloads[-1])
-        size += len(payloads) * frames.HEADER.size
-        end = Position(position.segment, position.offset + size)
-        return Batch(b"".join(payloads), len(payloads), end, size)
+                end = Position(end.segment, end.offset + frames.HEADER.size + len(payloads[-1]))
+        return Batch(b"".join(payloads), len(payloads), end, end.offset - position.offset) if payloads else None
 
     def acknowledged(self, batch: Batch) -> None:
         """These frames need no room any more."""
@@ -205,7 +202,7 @@ class Writer:
 
     def _catch_up(self) -> None:
         """Count a frame that is in the file, and that an interrupted `append` did not count."""
-        grown = os.fstat(self._descriptor).st_size - self._size
+        grown = os.fstat(self._descriptor).st_size - self._size if self._descriptor >= 0 else 0
         if grown > 0:
             self._count(grown)
 

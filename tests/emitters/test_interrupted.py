@@ -27,12 +27,13 @@ def interrupted_once(real: Callable[..., int], *, after: bool) -> Callable[..., 
     return call
 
 
+@pytest.mark.parametrize("recent_bytes", [2_000, 10**6])
 @pytest.mark.parametrize("after", [False, True])
 def test_an_event_that_was_interrupted_is_there_or_not_and_the_next_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool, recent_bytes: int
 ) -> None:
-    """From memory and from disk (what has left memory) alike."""
-    monkeypatch.setattr(writer, "RECENT_BYTES", 2_000)
+    """Whether what is sent is read from memory or, having left it, from disk."""
+    monkeypatch.setattr(writer, "RECENT_BYTES", recent_bytes)
     address = unused_address()
     with log_to(address, tmp_path) as audit:
         returned = [audit.emit("user.login_succeeded")]
