@@ -39,17 +39,17 @@ def check_writable(spool: Path) -> None:
         raise SpoolFull(f"the disk of the spool {spool} has {free // 2**20} MiB left; emit fails when it is full")
 
 
-def become_owner(spool: Path) -> bool:
-    """Let root act as the user whose spool it is, so that what it writes there stays theirs; whether it does so now.
+def become_owner(spool: Path) -> int | None:
+    """Let root act as the user whose spool it is, so that what it writes there stays theirs; their number if it does.
 
     A mark of root's own in a folder would keep its application from sending what is left there.
     """
     try:
         status = spool.stat()
-    except FileNotFoundError:
-        return False
+    except OSError:  # there is none yet, or whoever reads it says why it can't be read
+        return None
     if os.geteuid() != 0 or status.st_uid == 0:
-        return False
+        return None
     os.setegid(status.st_gid)
     os.seteuid(status.st_uid)
-    return True
+    return status.st_uid

@@ -276,8 +276,9 @@ def _drain(adopter: "Adopter", timeout: float, settings: Settings) -> None:
 
 def _act_as_owner(settings: Settings) -> None:
     """Called last, once all is imported and the key is read: that user may be allowed neither."""
-    if spooled.become_owner(settings.spool_dir):
-        terminal.remark(printable(f"acting as user {settings.spool_dir.stat().st_uid}, who owns {settings.spool_dir}"))
+    owner = spooled.become_owner(settings.spool_dir)
+    if owner is not None:
+        terminal.remark(printable(f"acting as user {owner}, who owns {settings.spool_dir}"))
 
 
 def _connector(settings: Settings, timeout: float) -> "Callable[[], ForwardSender]":
