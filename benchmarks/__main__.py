@@ -8,7 +8,7 @@ from pathlib import Path
 
 from auditpipe.pipeline.fluent_bit import launcher
 from auditpipe.schemas.settings import load
-from benchmarks import cluster, emitting, importing
+from benchmarks import cluster, emitting, importing, outage
 from benchmarks.figures import Figure, table
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -16,6 +16,7 @@ RESULTS = Path(__file__).parent / "results.json"
 
 def figures() -> Iterator[Figure]:
     yield from emitting.figures()
+    yield from outage.figures()
     yield from importing.figures()
     yield from cluster.figures(fluent_bit=launcher.find(load()) is not None)
 

@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "verify": "Prove that nothing is lost, doubled or altered.",
     "actions": "The catalogue of actions.",
     "schema": "Show, validate and compare the event's schema.",
+    "spool": "Events on this machine: list, show, drain, replay.",
     "deadletter": "Events that OpenSearch refused: list, show, replay.",
     "access": "Who may look, and who did: grant, revoke, list, check, log.",
     "relay": "The shipper for single nodes (Forward to OpenSearch).",

@@ -1,4 +1,4 @@
-"""How many events wait in a spool, and whether it takes more. The writers' locks and marks are left alone."""
+"""A spool from outside: how many events wait in it, whether it takes more, whose it is."""
 
 import os
 import shutil
@@ -14,10 +14,10 @@ _PROBE = 4096
 
 def count(spool: Path) -> int:
     """Whole events behind the last acknowledged one, in every writer's folder. SpoolError if it can't be read."""
-    try:
-        return sum(_in_folder(folder) for folder in _folders(spool))
-    except OSError as error:
-        raise SpoolError(f"the spool {spool} can't be read: {error}") from error
+    from auditpipe.emitters.spool.archive import Entry, contents, folders
+
+    parts = (part for folder in folders(spool) for part in contents(folder, only_waiting=True))
+    return sum(isinstance(part, Entry) for part in parts)
 
 
 def check_writable(spool: Path) -> None:
@@ -39,23 +39,17 @@ def check_writable(spool: Path) -> None:
         raise SpoolFull(f"the disk of the spool {spool} has {free // 2**20} MiB left; emit fails when it is full")
 
 
-def _folders(spool: Path) -> list[Path]:
-    return [path for path in spool.iterdir() if path.is_dir()] if spool.is_dir() else []
+def become_owner(spool: Path) -> int | None:
+    """Let root act as the user whose spool it is, so that what it writes there stays theirs; their number if it does.
 
-
-def _in_folder(folder: Path) -> int:
-    from auditpipe.emitters.spool.backlog import Backlog, segment_path, segments
-    from auditpipe.emitters.spool.frames import Frame, decode
-
-    acknowledged = Backlog(folder).acknowledged
-    found = 0
-    for number in segments(folder):
-        if number < acknowledged.segment:
-            continue
-        try:
-            data = segment_path(folder, number).read_bytes()
-        except FileNotFoundError:
-            continue  # sent and removed while we looked
-        start = acknowledged.offset if number == acknowledged.segment else 0
-        found += sum(isinstance(part, Frame) for part in decode(data, start))
-    return found
+    A mark of root's own in a folder would keep its application from sending what is left there.
+    """
+    try:
+        status = spool.stat()
+    except OSError:  # there is none yet, or whoever reads it says why it can't be read
+        return None
+    if os.geteuid() != 0 or status.st_uid == 0:
+        return None
+    os.setegid(status.st_gid)
+    os.seteuid(status.st_uid)
+    return status.st_uid

@@ -1,5 +1,6 @@
 """What the streams are: a terminal or not, how wide, in colour or not."""
 
+import logging
 import os
 import shutil
 import sys
@@ -9,6 +10,7 @@ from typing import IO
 
 import click
 
+from auditpipe.pipeline.visible import printable
 from auditpipe.schemas.errors import NotFinished
 
 #: Where no terminal says otherwise.
@@ -63,6 +65,20 @@ def output() -> Iterator[IO[bytes]]:
         # What is buffered can't be written either, and Python would try it once more at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise NotFinished(f"stdout: {error.strerror}; what was written there is not all") from error
+
+
+class _Printable(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # its name in the standard library
+        return printable(super().formatMessage(record))
+
+
+def show_log(level: int) -> None:
+    """What the project's modules log from this level on goes to stderr, a line each, safe on a terminal."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable("%(levelname)s %(message)s"))
+    logger = logging.getLogger("auditpipe")
+    logger.addHandler(handler)
+    logger.setLevel(level)
 
 
 def remark(text: str) -> None:

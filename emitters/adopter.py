@@ -1,9 +1,11 @@
 """Sends what dead processes left in the spool: on a connection of its own, so that it never holds up our events."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from auditpipe.emitters.forward import ForwardSender
 from auditpipe.emitters.options import SpoolOptions
@@ -11,31 +13,51 @@ from auditpipe.emitters.spool import folder as folders
 from auditpipe.emitters.spool.backlog import Backlog
 from auditpipe.emitters.spool.folder import Folder
 from auditpipe.emitters.worker import Worker
-from auditpipe.schemas.errors import NotAllowed, NotFinished
+from auditpipe.schemas.errors import NotAllowed, NotFinished, SpoolError
+
+log = logging.getLogger(__name__)
+
+Trouble = NotFinished | NotAllowed | OSError
+
+
+class _Left(NamedTuple):
+    """What waits in a folder: bytes, and since when in Unix time."""
+
+    bytes: int = 0
+    since: float | None = None
 
 
 class Adopter:
-    """Takes each folder whose owner is gone, sends what waits in it, and removes it once its time is over."""
+    """Takes each folder whose owner is gone, sends what waits in it, and removes it once its time is over.
+
+    `sent`: events that a shipper has acknowledged here, so far.
+    """
 
     def __init__(self, spool: Path, connect: Callable[[], ForwardSender], options: SpoolOptions) -> None:
+        self.sent = 0
         self.waiting_bytes = 0
         self.damaged_bytes = 0
         self.oldest: float | None = None
-        self._spool = spool
+        self.spool = spool
         self._connect = connect
         self._options = options
         self._passes = 0
+        self._trouble: Trouble | None = None
+        self._adopted: Folder | None = None
         self._passed = threading.Condition()
         self._connection: ForwardSender | None = None
         self.worker = Worker("adopter", self._look, retry_cap=options.retry_cap)
 
     def drained(self, timeout: float) -> bool:
-        """Wait for a look that begins from now on and leaves nothing waiting; False after `timeout` seconds."""
+        """Wait for a look that begins from now on and leaves nothing waiting; False after `timeout` seconds.
+
+        A folder that another process is sending just now is not looked at.
+        """
         deadline = time.monotonic() + timeout
         with self._passed:
             seen = self._passes + 1  # a look under way may have passed by what was left a moment ago
             self.worker.wake()
-            while self._passes < seen or self.waiting_bytes:
+            while self._passes < seen or self.waiting_bytes or self._trouble:
                 left = deadline - time.monotonic()
                 if left <= 0 or not self._passed.wait(min(left, 0.2)):
                     self.worker.wake()
@@ -44,48 +66,68 @@ class Adopter:
             return True
 
     def _look(self) -> float:
-        problem: NotFinished | NotAllowed | OSError | None = None
+        trouble: Trouble | None = None
         waiting, oldest, room = 0, None, self._options.keep_bytes
-        for orphan in folders.orphans(self._spool):  # newest first: what is kept is what was acknowledged last
-            with orphan:
-                backlog = Backlog(orphan.path)
-                kept, trouble = self._finish(orphan, backlog, room)
-                problem, room = trouble or problem, room - kept
-                if left := backlog.waiting():
-                    waiting += left
-                    oldest = min(moment for moment in (oldest, backlog.oldest(), time.time()) if moment is not None)
+        try:
+            for orphan in folders.orphans(self.spool):  # newest first: what is kept is what was acknowledged last
+                self._adopted = orphan
+                with orphan:
+                    left, kept, problem = self._finish(orphan, room)
+                trouble, room, waiting = problem or trouble, room - kept, waiting + left.bytes
+                oldest = min((moment for moment in (oldest, left.since) if moment is not None), default=None)
+        except SpoolError as error:
+            trouble = trouble or error
         with self._passed:
-            self.waiting_bytes, self.oldest, self._passes = waiting, oldest, self._passes + 1
+            self.waiting_bytes, self.oldest, self._trouble = waiting, oldest, trouble
+            self._passes += 1
             self._passed.notify_all()
-        if problem is not None:
-            raise problem
+        if trouble is not None:
+            raise trouble
         return self._options.orphan_interval
 
-    def _finish(
-        self, orphan: Folder, backlog: Backlog, room: int
-    ) -> tuple[int, NotFinished | NotAllowed | OSError | None]:
-        """Send what waits in one folder: (bytes that stay, what stopped it). The next is tried all the same."""
+    def _finish(self, orphan: Folder, room: int) -> tuple[_Left, int, Trouble | None]:
+        """Send what waits in one folder: (what still waits, bytes that stay, what stopped it).
+
+        The next is tried all the same.
+        """
+        try:
+            backlog = Backlog(orphan.path)
+        except SpoolError as error:
+            return _Left(), 0, error
         kept = 0
+        trouble: Trouble | None = None
         try:
             self._send(backlog)
             kept = backlog.discard(self._options.keep_seconds, room, active=None)
             if orphan.is_empty:
                 orphan.remove()
         except (NotFinished, NotAllowed, OSError) as error:
-            return kept, error
-        finally:
-            self.damaged_bytes += backlog.damaged_bytes
-        return kept, None
+            trouble = error
+        self.damaged_bytes += backlog.damaged_bytes
+        return _left(backlog), kept, trouble
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Send no more, and let go of the folder that is being sent, which takes at most `timeout` seconds."""
+        self.worker.stop()
+        self.disconnect()  # else it might wait for an acknowledgement
+        self.worker.join(timeout)
+
+    def after_fork(self) -> None:
+        """In a child: the folder that the parent is just sending stays the parent's."""
+        if self._adopted is not None:
+            self._adopted.forget()
 
     def make_room(self) -> None:
-        """Remove all that was acknowledged, in every folder whose owner is gone. SpoolError if one can't be read."""
-        for orphan in folders.orphans(self._spool):
-            with orphan:
-                Backlog(orphan.path).discard(-1, 0, active=None)
-                if orphan.is_empty:
-                    orphan.remove()
+        """Remove all that was acknowledged, in every folder whose owner is gone and that can be read."""
+        try:
+            for orphan in folders.orphans(self.spool):
+                with orphan:
+                    _make_room(orphan)
+        except SpoolError as error:
+            log.warning("%s", error)
 
     def _send(self, backlog: Backlog) -> None:
+        before = self.sent
         try:
             while not self.worker.stopping:
                 batch = backlog.read(None, self._options.chunk_bytes, self._options.chunk_events)
@@ -95,7 +137,10 @@ class Adopter:
                     self._connection = self._connection or self._connect()
                     self._connection.deliver(batch.entries, batch.count)
                 backlog.acknowledge(batch.end)
+                self.sent += batch.count
         finally:
+            if self.sent > before:
+                log.info("%s: %d events that its process left are sent", backlog.folder, self.sent - before)
             self.disconnect()
 
     def disconnect(self) -> None:
@@ -103,3 +148,20 @@ class Adopter:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.disconnect()
+
+
+def _make_room(orphan: Folder) -> None:
+    try:
+        Backlog(orphan.path).discard(-1, 0, active=None)
+        if orphan.is_empty:
+            orphan.remove()
+    except (SpoolError, OSError) as error:
+        log.warning("%s: no room can be made: %s", orphan.path, error)
+
+
+def _left(backlog: Backlog) -> _Left:
+    try:
+        waiting = backlog.waiting()
+        return _Left(waiting, (backlog.oldest() or time.time()) if waiting else None)
+    except OSError:  # what stopped the sending says so too
+        return _Left()

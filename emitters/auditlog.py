@@ -168,7 +168,8 @@ class AuditLog:
         with self._lock:
             if self._closed:
                 raise SpoolError("this AuditLog is closed")
-            event = self._seal_and_append(document, moment, checked=self._constant)
+            event, ticket = self._seal_and_append(document, moment, checked=self._constant)
+        self._transport.settle(ticket)
         if not self._constant:
             self._constant = {part: getattr(event, part) for part in _CONSTANT if part in document}
         return event
@@ -176,17 +177,21 @@ class AuditLog:
     def append_sealed(self, document: Document) -> Event:
         """Append an event that is sealed already, as it is. InvalidEvent if its hash or its form is wrong."""
         event = check_sealed(document)
-        self._transport.append(event, document, identity.parse_time(document["@timestamp"]))
+        with self._lock:
+            ticket = self._transport.append(event, document, identity.parse_time(document["@timestamp"]))
+        self._transport.settle(ticket)
         return event
 
     def append_built(self, document: Document, moment: int, stream: Stream | None = None) -> Event:
         """Seal a built document into a stream, this process's own unless given, and append it. Errors as `emit`."""
         with self._lock:
-            return self._seal_and_append(document, moment, stream)
+            event, ticket = self._seal_and_append(document, moment, stream)
+        self._transport.settle(ticket)
+        return event
 
     def _seal_and_append(
         self, document: Document, moment: int, stream: Stream | None = None, checked: Parts = _NO_PARTS
-    ) -> Event:
+    ) -> tuple[Event, int]:
         if stream is None:
             tenant = document["organization"]["id"] if "organization" in document else None
             stream = self._streams.get(tenant)
@@ -195,10 +200,18 @@ class AuditLog:
         audit = document["audit"]
         audit["stream"], audit["sequence"], audit["previous"] = stream.id, stream.sequence + 1, stream.previous
         event = seal(document, checked)
-        self._transport.append(event, document, moment)
-        # Only now is the number spent: what could not be appended leaves no gap.
-        stream.sequence, stream.previous = audit["sequence"], audit["hash"]
-        return event
+        try:
+            ticket = self._transport.append(event, document, moment)
+            # Only now is the number spent: what could not be appended leaves no gap.
+            stream.sequence, stream.previous = audit["sequence"], audit["hash"]
+        except AuditpipeError:
+            raise
+        except BaseException:
+            # What a signal's handler raises, Ctrl-C for one: the event may be there or not. A number that was given
+            # twice would look like forgery, and so the stream ends here, and the next event begins another.
+            self._streams = {tenant: kept for tenant, kept in self._streams.items() if kept is not stream}
+            raise
+        return event, ticket
 
     def context(self, **values: Any) -> AbstractContextManager[None]:
         """Actor, organization, session, request, trace, ip and user_agent for every `emit` in a `with` block."""

@@ -198,9 +198,7 @@ class Builder:
 def _moment(occurred_at: datetime | str | None, event_id: str | None) -> int:
     now = time.time_ns() // identity.MICROSECOND * identity.MICROSECOND
     if occurred_at is None:
-        if event_id is None:
-            return now
-        moment = _id_moment(event_id)
+        moment = now if event_id is None else _id_moment(event_id)
     elif isinstance(occurred_at, str):
         try:
             moment = identity.parse_time(occurred_at)
@@ -211,7 +209,8 @@ def _moment(occurred_at: datetime | str | None, event_id: str | None) -> int:
     else:
         raise InvalidEvent("@timestamp", f"occurred_at: expected a datetime with a time zone, got {occurred_at!r}")
     if not 0 <= moment <= identity.LATEST_NS:
-        raise InvalidEvent("@timestamp", "expected a time from 1970 to 2106")
+        what = "this machine's clock says" if moment == now else "got"
+        raise InvalidEvent("@timestamp", f"expected a time from 1970 to 2106, {what} {moment // identity.SECOND} s")
     if moment > now + identity.DAY:
         raise InvalidEvent("@timestamp", f"is over a day ahead of this machine's clock: {identity.format_time(moment)}")
     if event_id is not None and _id_moment(event_id) // identity.MILLISECOND != moment // identity.MILLISECOND:

@@ -17,10 +17,14 @@ class MemoryTransport:
         self.events: list[Event] = []
         self._lock = threading.Lock()
 
-    def append(self, event: Event, document: dict[str, object], moment: int) -> None:
+    def append(self, event: Event, document: dict[str, object], moment: int) -> int:
         """Keep it."""
         with self._lock:
             self.events.append(event)
+            return len(self.events)
+
+    def settle(self, ticket: int) -> None:
+        """Memory needs no disk."""
 
     @property
     def actions(self) -> list[str]:

@@ -70,8 +70,8 @@ class SpoolTransport:
         self._connection: forward.ForwardSender | None = None
         self._done = threading.Condition()
         self._closed = False
-        self._appended = 0
         self._acknowledged = 0
+        self._gone = 0  # lost by damage of the disk, or with a folder that was removed
         self._rounds = 0
         self._started = False
         self._homeless: str | None = None
@@ -83,29 +83,36 @@ class SpoolTransport:
 
     @property
     def _workers(self) -> tuple[Worker, ...]:
-        return self._sender, self._adopter.worker, self._keeper
+        """What the disk refuses comes first: an event that is not sent is safe, one that is not synced may be not."""
+        return self._keeper, self._sender, self._adopter.worker
 
-    def append(self, event: Event, document: dict[str, Any], moment: int) -> None:
-        """Put one event on disk and wake the sender. SpoolError: it is not there."""
+    def append(self, event: Event, document: dict[str, Any], moment: int) -> int:
+        """Put one event into the spool and wake the sender. SpoolError: it is not there."""
         payload = forward.entry(moment, document)
         if self._homeless is not None:
             raise SpoolError(self._homeless)
         try:
-            (self._writer or self._open()).append(payload)
+            ticket = (self._writer or self._open()).append(payload)
         except NoSpace:
             self._make_room()
-            self._open().append(payload)
+            ticket = self._open().append(payload)
         except Retired:
-            self._open().append(payload)  # waits for the folder that takes over
-        self._appended += 1  # callers hold the AuditLog's lock
+            ticket = self._open().append(payload)  # waits for the folder that takes over
         if self._sender.idle:
             self._sender.wake()
+        return ticket
+
+    def settle(self, ticket: int) -> None:
+        """With `fsync` `always`: return when the event is on the disk. SpoolError: the disk refused."""
+        writer = self._writer
+        if writer is not None and self.options.fsync == "always":
+            writer.sync(ticket)
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that was appended here before is acknowledged, at most `timeout` seconds."""
-        target = self._appended
         with self._done:
-            return self._done.wait_for(lambda: self._acknowledged >= target, max(timeout, 0))
+            target = self._acknowledged + self._gone + self._spooled
+            return self._done.wait_for(lambda: self._acknowledged + self._gone >= target, max(timeout, 0))
 
     def drain(self, timeout: float) -> bool:
         """Wait until nothing of dead processes is left in the spool, at most `timeout` seconds."""
@@ -118,14 +125,16 @@ class SpoolTransport:
         writer, backlog, adopter = self._writer, self._backlog, self._adopter
         own_oldest = backlog.oldest() if backlog and self._spooled else None
         oldest = [moment for moment in (adopter.oldest, own_oldest) if moment is not None]
-        own_bytes = backlog.waiting(writer.position) if backlog and writer else 0
+        own_bytes = writer.waiting_bytes if writer else 0
         return Stats(
             spooled=self._spooled,
             acknowledged=self._acknowledged,
             oldest=max(time.time() - min(oldest), 0.0) if oldest else None,
             waiting_bytes=adopter.waiting_bytes + own_bytes,
             damaged_bytes=adopter.damaged_bytes + (backlog.damaged_bytes if backlog else 0),
-            problem=next((worker.problem for worker in self._workers if worker.problem), None),
+            problem=self._homeless or next((worker.problem for worker in self._workers if worker.problem), None),
+            limit_bytes=self.options.limit_bytes,
+            state="full" if self._homeless else writer.state if writer else "ok",
         )
 
     def close(self, timeout: float) -> None:
@@ -142,26 +151,29 @@ class SpoolTransport:
                 break
         for worker in self._workers:
             worker.stop()
-        # A thread that waits for an acknowledgement would hold the folder's lock; what it waits for is sent again.
+        # A thread that waits for an acknowledgement would hold the folder's lock.
         self._adopter.disconnect()
-        if self._connection is not None:
-            self._connection.disconnect()
+        self._disconnect()
         ended = [worker.join(max(deadline - time.monotonic(), 0.5)) for worker in (self._sender, self._keeper)]
-        self._writer.close()
-        if all(ended):
-            self._folder.release()
+        try:
+            self._writer.close()
+        finally:
+            if all(ended):
+                self._folder.release()
 
     def after_fork(self) -> None:
         """A child has its own folder: the parent's descriptors are closed, its threads do not exist here."""
         if self._writer is not None:
             self._writer.abandon()
         if self._folder is not None:
-            self._folder.release()  # the parent's own descriptor keeps the lock (flock(2))
+            self._folder.forget()  # the parent's own descriptor keeps the lock (flock(2))
+        self._adopter.after_fork()
         self._reset()
 
     @property
     def _spooled(self) -> int:
-        return self._appended - self._acknowledged
+        writer = self._writer
+        return writer.waiting_count if writer is not None else 0
 
     def _open(self) -> Writer:
         with self._lock:
@@ -176,7 +188,8 @@ class SpoolTransport:
             return self._writer
 
     def _make_folder(self) -> tuple[Folder, Backlog, Writer]:
-        folder = folders.create(self.spool, identity.new_event_id(time.time_ns()))
+        is_durable = self.options.fsync != "off"
+        folder = folders.create(self.spool, identity.new_event_id(time.time_ns()), durable=is_durable)
         writer = Writer(folder.path, fsync=self.options.fsync, limit_bytes=self.options.limit_bytes)
         return folder, Backlog(folder.path), writer
 
@@ -186,11 +199,13 @@ class SpoolTransport:
         log.warning("%s: the disk is full; events that were acknowledged are removed", self.spool)
         if writer is not None and backlog is not None:
             backlog.discard(-1, 0, active=writer.position.segment)
-            writer.start_over(backlog.acknowledged, backlog.acknowledge)
+            # With an older mark what comes next would look acknowledged.
+            writer.start_over(backlog.acknowledged, partial(backlog.acknowledge, durable=True))
         self._adopter.make_room()
 
     def _move(self) -> None:
         """The folder was removed under us: make another, and put into it what still waits."""
+        self._disconnect()  # else it is as late as the acknowledgement that the sender waits for
         with self._sending, self._lock:
             writer, folder, backlog = self._writer, self._folder, self._backlog
             if writer is None or folder is None or backlog is None or self._closed or not writer.has_vanished():
@@ -204,9 +219,12 @@ class SpoolTransport:
             waiting = writer.retire(backlog.acknowledged, why)
             for payload in waiting:
                 made[2].append(payload)
+            made[2].sync()
             gone = writer.waiting_count - len(waiting)
-            self._appended -= gone
-            self._folder, self._backlog, self._writer = made
+            with self._done:
+                self._gone += gone
+                self._folder, self._backlog, self._writer = made
+                self._done.notify_all()
             self._homeless = None
             folder.release()
             log.error("%s; %d events go on in another folder, %d are gone", why, len(waiting), gone)
@@ -223,18 +241,26 @@ class SpoolTransport:
         size, count = self.options.chunk_bytes, self.options.chunk_events
         batch = writer.take(backlog.acknowledged, size, count) or backlog.read(writer.position, size, count)
         if batch is None:
+            with self._done:  # damage has swallowed them: nobody waits for them any more
+                self._gone += writer.write_off(backlog.acknowledged)
+                self._done.notify_all()
             return _IDLE_SECONDS
         if batch.count:
             self._connection = self._connection or self._connect()
             self._connection.deliver(batch.entries, batch.count)
         backlog.acknowledge(batch.end)
-        writer.acknowledged(batch)
         with self._done:
+            writer.acknowledged(batch)
             self._acknowledged += batch.count
             self._done.notify_all()
         if self._spooled < count:
             time.sleep(self.options.linger)  # events that come together go together
         return 0.0
+
+    def _disconnect(self) -> None:
+        """Who waits for an acknowledgement waits no longer: what it is for is sent again."""
+        if self._connection is not None:
+            self._connection.disconnect()
 
     def _keep(self) -> float:
         """Sync what is due and now and then remove old segments; the keeper's rest in seconds."""

@@ -1,17 +1,15 @@
 """`auditpipe deadletter`: events that were given up, looked at and sent again."""
 
-import signal
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from threading import Event as Stop
-from types import FrameType
 from typing import Any
 
 import click
 
 from auditpipe.cli import terminal
 from auditpipe.cli.options import connection_options
+from auditpipe.cli.signals import stop_on_signals
 from auditpipe.pipeline.deadletter import folder as dead
 from auditpipe.pipeline.deadletter.letters import Letter, best_record
 from auditpipe.pipeline.visible import json_bytes, pad, printable, width
@@ -135,7 +133,7 @@ def replay(
     logging.getLogger("opensearch").setLevel(logging.CRITICAL)  # says at length what ours says in a line
     folders = _folders(dirs, settings.home)
     replayer = Replayer(open_transport(settings, tool_id("deadletter")))
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     if watch:
         terminal.remark(
             f"replaying into {settings.url} what was given up or parked, from {', '.join(map(str, folders))}"
@@ -156,17 +154,6 @@ def replay(
 
 def _home(given: str | None) -> Path:
     return home_dir(given) if given else load().home
-
-
-def _stop_on_signals() -> Stop:
-    stop = Stop()
-
-    def set_stop(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, set_stop)
-    return stop
 
 
 def _row(file: dead.DeadFile) -> dict[str, Any]:

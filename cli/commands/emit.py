@@ -106,7 +106,7 @@ def _say_state(count: int, acknowledged: bool, problem: str | None, settings: ta
         click.echo(f"{events} acknowledged", err=True)
         return
     why = problem or f"no acknowledgement within {_WAIT_SECONDS:g} s"
-    remedy = "What is spooled is sent by the next emit or `auditpipe up`."
+    remedy = "What is spooled is sent by the next emit, or by `auditpipe spool drain`."
     click.echo(printable(f"{events} only spooled in {settings.spool_dir}: {why}. {remedy}"), err=True)
 
 

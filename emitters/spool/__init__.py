@@ -6,5 +6,6 @@
         00000001.seg ...     frames, appended
         acknowledged         how far the shipper has acknowledged
 
-`frames` is the format, `writer` appends, `backlog` reads and acknowledges, `folder` owns and adopts.
+`frames` is the format, `writer` appends, `backlog` reads and acknowledges, `folder` owns and adopts, `archive`
+reads all that is held without owning anything.
 """

@@ -1,7 +1,9 @@
 """Reads what waits in a writer's folder, in order, and remembers what was acknowledged."""
 
+import contextlib
 import logging
 import os
+import re
 import struct
 import time
 import zlib
@@ -16,6 +18,7 @@ log = logging.getLogger(__name__)
 
 _MARK = struct.Struct(">QQI")
 _ACKNOWLEDGED = "acknowledged"
+_SEGMENT = re.compile("[0-9]{8}[.]seg")
 _LARGEST = frames.MAX_PAYLOAD + frames.HEADER.size
 
 
@@ -28,7 +31,7 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Whole frames from one segment: their payloads joined, how many, and where the next begins."""
+    """Whole frames from one segment: their payloads joined, how many, and where the next begins. None: damage."""
 
     entries: bytes
     count: int
@@ -42,8 +45,40 @@ def segment_path(folder: Path, number: int) -> Path:
 
 
 def segments(folder: Path) -> list[int]:
-    """The numbers of the segments that are there, in order."""
-    return sorted(int(path.stem) for path in folder.glob("*.seg") if path.stem.isdigit())
+    """The numbers of the segments that are there, in order; none where the folder is gone. OSError: unreadable."""
+    try:
+        names = os.listdir(folder)  # noqa: PTH208  # what glob may not read it passes over in silence
+    except FileNotFoundError:
+        return []
+    return sorted(int(name[:8]) for name in names if _SEGMENT.fullmatch(name))
+
+
+def read_mark(folder: Path) -> Position:
+    """How far the folder is acknowledged; its beginning where nothing is, or where the mark is damaged.
+
+    SpoolError if it can't be read. Needs no lock.
+    """
+    first = Position(0, 0)
+    try:
+        data = (folder / _ACKNOWLEDGED).read_bytes()
+    except FileNotFoundError:
+        return first
+    except OSError as error:
+        raise SpoolError(f"{folder}: what was acknowledged can't be read: {error}") from error
+    if len(data) != _MARK.size or zlib.crc32(data[:-4]) != _MARK.unpack(data)[2]:
+        log.warning("%s: the acknowledgement mark is damaged; everything is sent again", folder)
+        return first
+    segment, offset, _ = _MARK.unpack(data)
+    return Position(segment, offset)
+
+
+def sync_directory(folder: Path) -> None:
+    """fsync(2) a folder, so that the names in it survive power loss."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class Backlog:
@@ -51,7 +86,7 @@ class Backlog:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.acknowledged = self._load()
+        self.acknowledged = read_mark(folder)
         self.damaged_bytes = 0
 
     def read(self, limit: Position | None, max_bytes: int, max_count: int) -> Batch | None:
@@ -67,13 +102,18 @@ class Backlog:
                 return batch
         return None
 
-    def acknowledge(self, end: Position) -> None:
-        """Remember that everything before `end` is acknowledged. SpoolError if it can't be written."""
+    def acknowledge(self, end: Position, *, durable: bool = False) -> None:
+        """Remember that everything before `end` is acknowledged. SpoolError if it can't be written.
+
+        Power loss may bring back an older mark, and events are sent twice; `durable` is for where that would be wrong.
+        """
         data = struct.pack(">QQ", end.segment, end.offset)
         try:
             descriptor = os.open(self.folder / _ACKNOWLEDGED, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 os.pwrite(descriptor, data + struct.pack(">I", zlib.crc32(data)), 0)
+                if durable:
+                    os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -86,15 +126,16 @@ class Backlog:
         for number in segments(self.folder):
             if number >= self.acknowledged.segment:
                 size = limit.offset if limit and number == limit.segment else self._size(number)
-                total += size - (self.acknowledged.offset if number == self.acknowledged.segment else 0)
-        return max(total, 0)
+                total += max(size - (self.acknowledged.offset if number == self.acknowledged.segment else 0), 0)
+        return total
 
     def oldest(self) -> float | None:
         """Unix time of the last write to the oldest segment that still waits: a bound on the oldest event's age."""
         for number in segments(self.folder):
             offset = self.acknowledged.offset if number == self.acknowledged.segment else 0
             if number >= self.acknowledged.segment and self._size(number) > offset:
-                return segment_path(self.folder, number).stat().st_mtime
+                with contextlib.suppress(FileNotFoundError):  # removed under us: nothing waits there any more
+                    return segment_path(self.folder, number).stat().st_mtime
         return None
 
     def discard(self, keep_seconds: float, keep_bytes: int, *, active: int | None) -> int:
@@ -117,11 +158,15 @@ class Backlog:
         return kept
 
     def _is_done(self, number: int) -> bool:
-        here = Position(number, self._size(number))
-        return here <= self.acknowledged
+        """An empty one is what a process leaves that is killed before its first event, or between two segments."""
+        size = self._size(number)
+        return size == 0 or Position(number, size) <= self.acknowledged
 
     def _size(self, number: int) -> int:
-        return segment_path(self.folder, number).stat().st_size
+        try:
+            return segment_path(self.folder, number).stat().st_size
+        except FileNotFoundError:  # removed by another thread, or under us
+            return 0
 
     def _read_segment(self, number: int, start: int, stop: int | None, max_bytes: int, max_count: int) -> Batch | None:
         path = segment_path(self.folder, number)
@@ -144,11 +189,10 @@ class Backlog:
             if isinstance(part, frames.Damage):
                 if payloads:
                     break  # told when it comes first, once; or the rest of this frame lies beyond what was read
+                # A batch of its own, so that it is acknowledged, and not counted again, whatever comes of the next.
                 end = part.end if is_all or not part.torn else part.end - _LARGEST
-                self.damaged_bytes += end - part.start
-                message = "%s: %d bytes at %d are no whole event and are skipped"
-                log.error(message, segment_path(self.folder, number), end - part.start, start + part.start)
-                continue
+                self._tell(number, start, end)
+                break
             if payloads and (size + len(part.payload) > max_bytes or len(payloads) >= max_count):
                 break
             payloads.append(part.payload)
@@ -156,19 +200,7 @@ class Backlog:
             end = part.end
         return Batch(b"".join(payloads), len(payloads), Position(number, start + end), end)
 
-    def _load(self) -> Position:
-        first = Position(0, 0)
-        try:
-            data = (self.folder / _ACKNOWLEDGED).read_bytes()
-        except FileNotFoundError:
-            return first
-        except OSError as error:
-            raise SpoolError(f"{self.folder}: what was acknowledged can't be read: {error}") from error
-        if len(data) != _MARK.size:
-            log.warning("%s: the acknowledgement mark is damaged; everything is sent again", self.folder)
-            return first
-        segment, offset, crc = _MARK.unpack(data)
-        if zlib.crc32(data[:16]) != crc:
-            log.warning("%s: the acknowledgement mark is damaged; everything is sent again", self.folder)
-            return first
-        return Position(segment, offset)
+    def _tell(self, number: int, start: int, size: int) -> None:
+        self.damaged_bytes += size
+        message = "%s: %d bytes at %d are no whole event and are skipped"
+        log.error(message, segment_path(self.folder, number), size, start)

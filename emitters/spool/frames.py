@@ -40,6 +40,14 @@ class Damage(NamedTuple):
     torn: bool
 
 
+def is_cut_short(data: bytes) -> bool:
+    """Whether these are the first bytes of a frame whose end is missing, as SIGKILL leaves a write(2)."""
+    if len(data) < HEADER.size:
+        return MAGIC.startswith(data[: len(MAGIC)])
+    magic, length, _ = HEADER.unpack_from(data)
+    return bool(magic == MAGIC and len(data) - HEADER.size < length <= MAX_PAYLOAD)
+
+
 def decode(data: bytes | memoryview, offset: int = 0) -> Iterator[Frame | Damage]:
     """Good frames and the damage between them, in order; offsets count from the start of `data`."""
     data = bytes(data)

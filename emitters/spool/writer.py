@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from auditpipe.emitters.spool import frames
-from auditpipe.emitters.spool.backlog import Batch, Position, segment_path
+from auditpipe.emitters.spool.backlog import Batch, Position, segment_path, sync_directory
+from auditpipe.emitters.transport import State
 from auditpipe.schemas.errors import SpoolError, SpoolFull
 
 log = logging.getLogger(__name__)
@@ -36,9 +37,9 @@ RECENT_BYTES = 4 * 1024 * 1024
 class Writer:
     """The one writer of a folder, for all threads of its process.
 
-    `append` writes with one write(2), so that an event survives SIGKILL of the process once it returned. `fsync`
-    `interval` reaches the disk within a second of the last append, `always` before `append` returns, many threads
-    sharing one fdatasync(2) (group commit).
+    `append` writes with one write(2), so that an event survives SIGKILL of the process once it returned. Power loss is
+    `sync`'s: with `fsync` `interval` the sender calls it, within a second of the last append; with `always` whoever
+    appended does, outside of every lock, so that many threads share one fdatasync(2) (group commit).
     """
 
     def __init__(self, folder: Path, *, fsync: Fsync, limit_bytes: int, sync_interval: float = 1.0) -> None:
@@ -47,16 +48,19 @@ class Writer:
         self._limit = limit_bytes
         self._sync_interval = sync_interval
         self._lock = threading.Lock()
-        self._sync_lock = threading.Lock()
+        self._sync_turn = threading.Condition()
+        self._syncing = False
         self._segment = 0
         self._size = 0
         self._descriptor = -1
         self._written = 0  # bytes appended, over all segments
         self._synced = 0
+        self._refused = 0
         self._last_sync = time.monotonic()
         self._acknowledged = 0
         self._waiting_count = 0
         self._warned = False
+        self._refuses = False
         self._closed_because = f"{folder}: this spool is closed"
         self._recent: deque[tuple[Position, bytes]] = deque()
         self._recent_bytes = 0
@@ -68,47 +72,61 @@ class Writer:
         with self._lock:
             return Position(self._segment, self._size)
 
-    def append(self, payload: bytes) -> None:
-        """Append one frame. SpoolFull at the limit, SpoolError if the disk refuses; then nothing was appended."""
+    def append(self, payload: bytes) -> int:
+        """Append one frame; returns a ticket for `sync`.
+
+        SpoolFull at the limit, SpoolError if the disk refuses; then nothing was appended.
+        """
         frame = frames.encode(payload)
         with self._lock:
-            self._check_room(len(frame))
-            if self._size >= SEGMENT_BYTES:
-                self._open_next()
-            self._write(frame)
-            self._remember(payload)
-            self._size += len(frame)
-            self._written += len(frame)
-            self._waiting_count += 1
-            target = self._written
-        if self._fsync == "always":
-            self._sync_up_to(target)
+            try:
+                self._check_room(len(frame))
+                if self._size >= SEGMENT_BYTES:
+                    self._open_next()
+                self._write(frame)
+                self._remember(payload)
+                self._count(len(frame))
+            except SpoolError:
+                self._refuses = True
+                raise
+            except BaseException:  # what a signal's handler raises, in the middle of it
+                self._catch_up()
+                raise
+            self._refuses = False
+            return self._written
 
     def take(self, position: Position, max_bytes: int, max_count: int) -> Batch | None:
         """The frames at `position` from memory, or None where they have left it: then they are read from disk."""
         payloads: list[bytes] = []
+        end = position
         size = 0
         with self._lock:
             while self._recent and self._recent[0][0] < position:
                 self._forget_first()
-            if not self._recent or self._recent[0][0] != position:
-                return None
-            while self._recent and len(payloads) < max_count and size < max_bytes:
-                if self._recent[0][0].segment != position.segment:
-                    break
+            # An interrupted `append` leaves a gap in memory, a new segment begins anew: then the disk is read.
+            while self._recent and self._recent[0][0] == end and len(payloads) < max_count and size < max_bytes:
                 payloads.append(self._forget_first())
                 size += len(payloads[-1])
-        size += len(payloads) * frames.HEADER.size
-        end = Position(position.segment, position.offset + size)
-        return Batch(b"".join(payloads), len(payloads), end, size)
+                end = Position(end.segment, end.offset + frames.HEADER.size + len(payloads[-1]))
+        return Batch(b"".join(payloads), len(payloads), end, end.offset - position.offset) if payloads else None
 
     def acknowledged(self, batch: Batch) -> None:
         """These frames need no room any more."""
         with self._lock:
             self._acknowledged += batch.size
             self._waiting_count -= batch.count
-            if self._warned and self._waiting < self._limit * _NEARLY_FULL / 2:
+            self._refuses = False
+            if self._warned and self.waiting_bytes < self._limit * _NEARLY_FULL / 2:
                 self._warned = False
+
+    def write_off(self, acknowledged: Position) -> int:
+        """How many events damage has swallowed: none waits any more, and they were not acknowledged. Told once."""
+        with self._lock:
+            if acknowledged != Position(self._segment, self._size):
+                return 0
+            gone, self._waiting_count = self._waiting_count, 0
+            self._acknowledged = self._written  # a segment that is missing needs no room either
+            return gone
 
     def sync_if_due(self) -> None:
         """With `interval`: fdatasync(2) what was appended, at most once an interval. Called by the sender."""
@@ -116,9 +134,13 @@ class Writer:
         if self._fsync == "interval" and due and self._synced < self._written:
             self.sync()
 
-    def sync(self) -> None:
-        """Bring all that was appended to the disk. SpoolError if the disk refuses."""
-        self._sync_up_to(self._written)
+    def sync(self, ticket: int | None = None) -> None:
+        """Bring what was appended up to this ticket, or all of it, to the disk. SpoolError: the disk refused.
+
+        Nothing with `fsync` `off`.
+        """
+        if self._fsync != "off":
+            self._sync_up_to(self._written if ticket is None else ticket)
 
     def close(self) -> None:
         """Sync, unless `off`, and close."""
@@ -170,6 +192,20 @@ class Writer:
             os.close(self._descriptor)
             self._descriptor = -1
 
+    def _count(self, size: int) -> None:
+        # No call is between these three, and so no signal's handler.
+        self._size, self._written, self._waiting_count = (
+            self._size + size,
+            self._written + size,
+            self._waiting_count + 1,
+        )
+
+    def _catch_up(self) -> None:
+        """Count a frame that is in the file, and that an interrupted `append` did not count."""
+        grown = os.fstat(self._descriptor).st_size - self._size if self._descriptor >= 0 else 0
+        if grown > 0:
+            self._count(grown)
+
     def _remember(self, payload: bytes) -> None:
         self._recent.append((Position(self._segment, self._size), payload))
         self._recent_bytes += len(payload)
@@ -187,17 +223,25 @@ class Writer:
         return self._waiting_count
 
     @property
-    def _waiting(self) -> int:
+    def waiting_bytes(self) -> int:
+        """Bytes of frames that are not acknowledged."""
         return self._written - self._acknowledged
+
+    @property
+    def state(self) -> State:
+        """`full`: the last event was refused, and nothing was acknowledged since. `nearly_full`: over 80 %."""
+        if self._refuses:
+            return "full"
+        return "nearly_full" if self.waiting_bytes > self._limit * _NEARLY_FULL else "ok"
 
     def _check_room(self, size: int) -> None:
         if self._descriptor < 0:
             raise Retired(self._closed_because)
-        waiting = self._waiting + size
+        waiting = self.waiting_bytes + size
         if waiting > self._limit:
             raise SpoolFull(
-                f"{self._folder}: {self._waiting} bytes wait for a shipper, and the limit is {self._limit}; "
-                "start the shipper, or raise spool_limit_bytes"
+                f"{self._folder}: {self.waiting_bytes} bytes wait for a shipper, and the limit is {self._limit}; "
+                "start the shipper, or raise SpoolOptions.limit_bytes"
             )
         if waiting > self._limit * _NEARLY_FULL and not self._warned:
             self._warned = True
@@ -221,45 +265,61 @@ class Writer:
             )
 
     def _open_next(self) -> None:
-        path = segment_path(self._folder, self._segment + 1)
+        number = self._segment + 1
+        while (path := segment_path(self._folder, number)).exists():
+            number += 1  # an interrupted call has made it
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _refusal(f"{path}: can't be made", error) from error
+        try:
             if self._fsync != "off":
                 if self._descriptor >= 0:
                     os.fdatasync(self._descriptor)
                 sync_directory(self._folder)
         except OSError as error:
-            raise _refusal(f"{path}: can't be made", error) from error
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor, self._segment, self._size = descriptor, self._segment + 1, 0
+            os.close(descriptor)
+            path.unlink(missing_ok=True)  # it is made again when the disk is well
+            raise _refusal(f"{path}: the disk refused", error) from error
+        previous, self._descriptor, self._segment, self._size = self._descriptor, descriptor, number, 0
+        if previous >= 0:
+            os.close(previous)
 
     def _sync_up_to(self, target: int) -> None:
-        with self._sync_lock:
+        with self._sync_turn:
+            while self._syncing and self._synced < target:
+                self._sync_turn.wait()
             if self._synced >= target:  # another thread's fdatasync covered it
                 return
-            with self._lock:
-                if self._descriptor < 0:
-                    return
-                written, descriptor = self._written, os.dup(self._descriptor)
+            if self._refused >= target:  # and its fdatasync failed: a second one would succeed without our pages
+                raise SpoolError(f"{self._folder}: the disk refused what was written here")
+            self._syncing = True
+        try:
+            self._fdatasync()
+        finally:
+            with self._sync_turn:
+                self._syncing = False
+                self._sync_turn.notify_all()
+
+    def _fdatasync(self) -> None:
+        with self._lock:
+            written = self._written
+            if self._descriptor < 0:  # what closed it has synced it
+                return
             try:
-                os.fdatasync(descriptor)
+                descriptor = os.dup(self._descriptor)  # it may be closed meanwhile
             except OSError as error:
-                raise SpoolError(f"{self._folder}: the disk refused: {error}") from error
-            finally:
-                os.close(descriptor)
-            self._synced, self._last_sync = written, time.monotonic()
+                raise SpoolError(f"{self._folder}: can't be synced: {error}") from error
+        try:
+            os.fdatasync(descriptor)
+        except OSError as error:
+            self._refused = written
+            raise SpoolError(f"{self._folder}: the disk refused: {error}") from error
+        finally:
+            os.close(descriptor)
+        self._synced, self._last_sync = written, time.monotonic()
 
 
 def _refusal(what: str, error: OSError) -> SpoolError:
     kind = NoSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else SpoolError
     return kind(f"{what}: {error}")
-
-
-def sync_directory(folder: Path) -> None:
-    """fsync(2) a folder, so that the names in it survive power loss."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from auditpipe.emitters import AuditLog
+from auditpipe.emitters.spool import archive
 from auditpipe.emitters.spooled import SpoolOptions
 from auditpipe.schemas.errors import SpoolError
 from tests.emitters.peer import Peer
@@ -38,6 +39,19 @@ def test_a_spool_that_is_removed_under_the_process_costs_no_event_that_was_not_s
             assert audit.flush(20)
             assert set(before + between + after) <= set(ids(peer))
             assert audit.stats().spooled == 0
+
+
+def test_a_removed_spool_is_noticed_while_the_sender_hangs(tmp_path: Path) -> None:
+    """Until it is, what is emitted is in no file that has a name. The peer never answers, the sender waits for it."""
+    spool = tmp_path / "spool"
+    patient = SpoolOptions(acknowledge_timeout=600, retry_cap=0.1)
+    with Peer(never) as peer, log_to(peer, spool, spool=patient) as audit:
+        events = [audit.emit("user.login_succeeded")]
+        assert eventually(lambda: len(peer.chunks) == 1)
+        remove(spool)
+        events.append(audit.emit("user.login_succeeded"))
+        assert eventually(lambda: spool.exists() and len(list(archive.entries(spool))) == 2)
+        assert [entry.document for entry in archive.entries(spool)] == [event.document() for event in events if event]
 
 
 def test_a_spool_that_cannot_be_made_again_refuses(tmp_path: Path) -> None:
@@ -106,6 +120,46 @@ def test_a_full_disk_refuses_loses_nothing_and_recovers(small_disk: Path) -> Non
         assert audit.flush(30)
         assert {event.id for event in taken} <= set(ids(peer))
         assert audit.emit("user.login_succeeded", **BIG) is not None  # type: ignore[arg-type]
+
+
+def test_a_read_only_spool_refuses_by_policy_until_it_can_be_written(small_disk: Path) -> None:
+    """As after a disk error: `raise` names the reason, `continue` counts, and no number is spent."""
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with Peer() as peer, log_to(peer, small_disk) as audit, log_to(peer, small_disk, on_failure="continue") as lenient:
+        with pytest.raises(SpoolError, match=r"Read-only file system.*set AUDITPIPE_SPOOL_DIR"):
+            audit.emit("user.login_succeeded")
+        assert lenient.emit("user.login_succeeded") is None
+        assert lenient.stats().refused == 1
+        subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+        for log in (audit, lenient):
+            event = log.emit("user.login_succeeded")
+            assert event is not None
+            assert event.audit.sequence == 1
+            assert log.flush(20)
+
+
+def test_stats_say_when_the_spool_is_nearly_full_and_when_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In this order: ok, a warning in the log and `nearly_full`, `full` with the first refusal, ok when it was sent."""
+    address = unused_address()
+    with log_to(address, tmp_path, spool=SpoolOptions(limit_bytes=100_000, retry_cap=0.1)) as audit:
+        seen = [audit.stats().state]
+        try:
+            while True:
+                audit.emit("user.login_succeeded", details={"x": "y" * 1000})
+                if audit.stats().state != seen[-1]:
+                    seen.append(audit.stats().state)
+                    assert "emit fails at the limit" in caplog.text
+        except SpoolError:
+            seen.append(audit.stats().state)
+        assert seen == ["ok", "nearly_full", "full"]
+        stats = audit.stats()
+        assert stats.limit_bytes == 100_000
+        assert 80_000 < stats.waiting_bytes <= 100_000
+        with Peer(port=int(address.rpartition(":")[2])):
+            assert audit.flush(20)
+            assert audit.stats().state == "ok"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may own a folder for another")
