@@ -79,9 +79,8 @@ class Flaw:
 
 def row_of(document: Mapping[str, Any], form: Form) -> Row | Flaw:
     """An event as a row; a Flaw where it has no place in a stream at all."""
-    event_id, time = _text(value_of(document, "event.id")), _text(value_of(document, "@timestamp"))
-    audit = document.get("audit")
-    audit = audit if isinstance(audit, Mapping) else {}
+    event, audit = _object(document.get("event")), _object(document.get("audit"))
+    event_id, time = _text(event.get("id")), _text(document.get("@timestamp"))
     stream, sequence = audit.get("stream"), audit.get("sequence")
     previous, own_hash = audit.get("previous"), audit.get("hash")
     number = sequence if isinstance(sequence, int) and not isinstance(sequence, bool) and 0 < sequence < 2**53 else None
@@ -101,7 +100,7 @@ def row_of(document: Mapping[str, Any], form: Form) -> Row | Flaw:
         previous=previous,
         own_hash=own_hash,
         problem=problem or _time_problem(event_id, time),
-        closes=value_of(document, "event.action") == STREAM_CLOSED,
+        closes=event.get("action") == STREAM_CLOSED,
         key=_key(document, audit.get("key")),
         aside=aside,
     )
@@ -161,6 +160,10 @@ def _key(document: Mapping[str, Any], key: object) -> tuple[str, str, str] | Non
     if not isinstance(key, str):
         return None
     return _text(value_of(document, "organization.id")), _text(value_of(document, "service.name")), key
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _text(value: object) -> str:

@@ -19,7 +19,13 @@ from auditpipe.schemas.event import SCHEMA_VERSION, Event
 _validate = Event.__pydantic_validator__.validate_python
 
 #: Parts that hold only texts, and that one event after the other has alike: what was checked is known by being equal.
-_ALIKE = ("ecs", "organization", "user", "source", "user_agent", "http", "trace", "service", "host", "related")
+_ALIKE = frozenset(
+    {"ecs", "organization", "user", "source", "user_agent", "http", "trace", "service", "host", "related"}
+)
+#: The parts that every event has and none has like another: its time, its message, and `audit`.
+_OTHERS = 3
+#: More actions than an application has; a forger may make up more.
+_ACTIONS = 1_000
 
 _EXPECTED = {"missing": "it to be there", "extra_forbidden": "no such field"}
 #: How pydantic begins its sentences, and how ours go on after "expected".
@@ -47,8 +53,10 @@ class Form:
 
     def __init__(self, catalogue: Catalogue | None = None) -> None:
         self._complete = catalogue is not None
-        self._catalogue = builtin() if catalogue is None else catalogue
+        self._actions = dict(builtin() if catalogue is None else catalogue)
         self._last: dict[str, tuple[Any, BaseModel]] = {}
+        #: `event` of the last event of each action: another is like it but for its id, which `verify_event` checks.
+        self._events: dict[str, tuple[dict[str, Any], BaseModel]] = {}
 
     def misfit(self, document: Mapping[str, Any]) -> Misfit | None:
         """What does not fit: where, what was expected, what came. None where all does."""
@@ -63,24 +71,36 @@ class Form:
         return self._off_catalogue(document["event"], document["audit"])
 
     def _check(self, document: Mapping[str, Any]) -> None:
-        known = {}
-        for part in _ALIKE:
-            last = self._last.get(part)
-            if last is not None and part in document and document[part] == last[0]:
-                known[part] = last[1]
+        last = self._last
+        known = {part: last[part][1] for part, value in document.items() if part in last and last[part][0] == value}
+        alike = self._alike(document.get("event"))
+        if alike is not None:
+            known["event"] = alike
         event = _validate({**document, **known})
-        for part in _ALIKE:
-            if part in document and part not in known:
-                self._last[part] = (document[part], getattr(event, part))
+        if len(known) + _OTHERS < len(document) or alike is None:
+            self._remember(document, event)
+
+    def _alike(self, part: object) -> BaseModel | None:
+        if not isinstance(part, dict) or not isinstance(action := part.get("action"), str) or "id" not in part:
+            return None
+        last = self._events.get(action)
+        return last[1] if last is not None and {**part, "id": last[0]["id"]} == last[0] else None
+
+    def _remember(self, document: Mapping[str, Any], event: Event) -> None:
+        for part in _ALIKE & document.keys():
+            self._last[part] = (document[part], getattr(event, part))
+        if len(self._events) >= _ACTIONS:
+            self._events.clear()
+        self._events[event.event.action] = (document["event"], event.event)
 
     def _off_catalogue(self, event: Mapping[str, Any], audit: Mapping[str, Any]) -> Misfit | None:
         kind: Literal["misfit", "off_catalogue"] = "misfit" if self._complete else "off_catalogue"
         name = event["action"]
-        if name not in self._catalogue:
+        action = self._actions.get(name)
+        if action is None:
             detail = f"event.action: expected an action of the catalogue, got {name!r}"
             return Misfit(kind, f"{name} action", detail)
         try:
-            action = self._catalogue[name]
             action.outcome_of(event["outcome"], event.get("reason"))
             action.check_details(audit.get("details"))
         except InvalidEvent as error:

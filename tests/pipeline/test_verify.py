@@ -1,6 +1,7 @@
 """The decision of `verify`, on rows: what is found, what is only noted, and what may be said of the whole."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ from auditpipe.pipeline.verify import Tally, check, verdict
 from auditpipe.pipeline.verify_event import Flaw, Row, row_of
 from auditpipe.pipeline.verify_form import Form
 from auditpipe.pipeline.verify_view import View
+from auditpipe.schemas.canonical import GENESIS
 from auditpipe.schemas.catalogue import STREAM_CLOSED
 from auditpipe.schemas.identity import SECOND, new_event_id
-from tests.builders import START_NS, Document, put, seal, stream
+from tests.builders import START_NS, Document, event, put, seal, stream
 
 LATER = START_NS + 3600 * SECOND
 SETTLED = View(settled_ns=LATER)
@@ -40,11 +42,48 @@ def test_untouched_streams_are_sound() -> None:
     assert verdict(tally, SETTLED) == "sound"
 
 
-def test_a_stream_that_ends_with_closed_is_not_open() -> None:
-    documents = stream(3)
+def closed(documents: list[Document]) -> list[Document]:
     last = documents[-1]
     put(last, "event.action", STREAM_CLOSED)
-    assert examine([*documents[:-1], seal(last), *stream(2)])[1].open_streams == 1
+    seal(last)
+    return documents
+
+
+def states(documents: list[Document], view: View) -> tuple[int, int, int]:
+    tally = examine(documents, view)[1]
+    return tally.closed_streams, tally.open_streams, tally.abandoned_streams
+
+
+def test_a_stream_is_closed_by_its_last_event() -> None:
+    assert states([*closed(stream(3)), *stream(2)], SETTLED) == (1, 1, 0)
+
+
+def test_a_stream_without_an_event_for_long_counts_as_abandoned() -> None:
+    documents = [*closed(stream(3)), *stream(2), *stream(9)]
+    assert states(documents, View(abandoned_ns=START_NS + 5 * SECOND)) == (1, 1, 1)
+
+
+def test_the_spool_of_this_machine_knows_better_than_the_age() -> None:
+    lives = {"living": True, "dead": False}
+    documents = [*stream(1, name="living"), *stream(9, name="dead"), *stream(1, name="elsewhere")]
+    assert states(documents, View(abandoned_ns=START_NS + SECOND, lives=lives.get)) == (0, 1, 2)
+
+
+@pytest.mark.parametrize("view", [View(until=True), View(whole=False)])
+def test_what_may_go_on_outside_of_the_view_is_neither(view: View) -> None:
+    assert states([*closed(stream(3)), *stream(2)], view) == (1, 0, 0)
+
+
+def test_an_event_after_the_one_that_closed_its_stream_is_noted() -> None:
+    """No finding: a file that was given to `emit` again may hold such an event in its middle."""
+    documents = stream(4)
+    closed(documents[:2])
+    for before, after in pairwise(documents[1:]):
+        after["audit"]["previous"] = before["audit"]["hash"]
+        seal(after)
+    flaws, tally = examine(documents)
+    assert [(flaw.kind, flaw.sequence, flaw.is_note) for flaw in flaws] == [("after_closed", 3, True)]
+    assert verdict(tally, SETTLED) == "sound"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +125,19 @@ def test_a_stream_without_its_first_event_has_a_gap() -> None:
 
 def test_a_number_twice_is_a_double() -> None:
     documents = stream(3)
-    assert kinds([*documents, documents[1]]) == ["double"]
+    [flaw], _ = examine([*documents, documents[1]])
+    assert (flaw.kind, flaw.detail) == ("double", "number 2 is there again: the same event")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_beside_a_forged_twin_the_true_event_still_links_the_next(first: bool) -> None:
+    documents = stream(3)
+    twin = seal({**documents[1], "message": "forged", "audit": {**documents[1]["audit"]}})
+    found, _ = examine([documents[0], *([twin, documents[1]] if first else [documents[1], twin]), documents[2]])
+    assert [flaw.kind for flaw in found] == ["double"]
+    assert found[0].detail.endswith("has it too")
+    unlinked = seal({**twin, "audit": {**twin["audit"], "previous": "0" * 64}})
+    assert kinds([*documents, unlinked]) == ["double", "broken_link"]
 
 
 def test_exchanged_numbers_are_found() -> None:
@@ -97,6 +148,32 @@ def test_exchanged_numbers_are_found() -> None:
     seal(documents[1])
     seal(documents[2])
     assert set(kinds(documents)) == {"broken_link"}
+
+
+def test_exchanged_times_are_found() -> None:
+    documents = stream(4)
+    one, two = documents[1], documents[2]
+    one["@timestamp"], two["@timestamp"] = two["@timestamp"], one["@timestamp"]
+    one["event"]["id"], two["event"]["id"] = two["event"]["id"], one["event"]["id"]
+    assert set(kinds(documents)) == {"altered"}
+    seal(one)
+    seal(two)
+    assert set(kinds(documents)) == {"broken_link"}
+
+
+def test_an_event_moved_to_another_stream_is_found_in_both() -> None:
+    documents, others = stream(4), stream(4)
+    others[1]["audit"]["stream"] = documents[0]["audit"]["stream"]
+    seal(others[1])
+    assert sorted(kinds([*documents, *others])) == ["broken_link", "double", "gap"]
+
+
+def test_a_time_before_that_of_the_event_before_is_no_reordering() -> None:
+    """`occurred_at` sets it: only numbers and links say what came first."""
+    documents = stream(4)
+    early = event(START_NS - SECOND, audit__stream="s", audit__previous=GENESIS)
+    late = event(START_NS - 2 * SECOND, audit__stream="s", audit__sequence=2, audit__previous=early["audit"]["hash"])
+    assert kinds([*documents, early, late]) == []
 
 
 def test_a_young_gap_is_not_arrived_yet_and_no_finding() -> None:
