@@ -38,12 +38,17 @@ class Results:
     total: int
 
 
-def by_time(order: Order = "asc") -> list[dict[str, str]]:
+def by_time(order: Order = "asc") -> list[dict[str, Any]]:
     """A total order: events of one nanosecond by id, and doubles, which should not be, by where they are stored."""
-    return [{"@timestamp": order}, {"event.id": order}, {"_index": order}, {"_seq_no": order}]
+    return [{"@timestamp": order}, _text("event.id", order), {"_index": order}, {"_seq_no": order}]
 
 
-BY_STREAM = [{"audit.stream": "asc"}, {"audit.sequence": "asc"}, {"_index": "asc"}, {"_seq_no": "asc"}]
+def _text(field: str, order: Order) -> dict[str, Any]:
+    """Documents without it come as if it were empty: their sort value would be null, which `search_after` refuses."""
+    return {field: {"order": order, "missing": ""}}
+
+
+BY_STREAM = [_text("audit.stream", "asc"), {"audit.sequence": "asc"}, {"_index": "asc"}, {"_seq_no": "asc"}]
 
 
 @contextmanager
@@ -140,7 +145,7 @@ class Snapshot:
         cls,
         client: OpenSearch,
         query: Mapping[str, Any],
-        sort: list[dict[str, str]],
+        sort: list[dict[str, Any]],
         *,
         batch: int = BATCH,
         extra: Mapping[str, Any] | None = None,

@@ -3,9 +3,11 @@
 import json
 import secrets
 import time
+from collections import Counter
 from itertools import pairwise
 from typing import Any
 
+import orjson
 import pytest
 
 from auditpipe.pipeline.export import silent
@@ -14,7 +16,7 @@ from auditpipe.pipeline.verify import Tally, verdict
 from auditpipe.pipeline.verify_event import Flaw
 from auditpipe.pipeline.verify_index import findings, view_of
 from auditpipe.pipeline.verify_view import Terms
-from auditpipe.schemas.identity import DAY, SECOND, index_of, parse_time
+from auditpipe.schemas.identity import DAY, SECOND, index_of, new_event_id, parse_time
 from auditpipe.schemas.settings import Settings
 from tests.builders import START_NS, Document, event, seal, stream
 from tests.conftest import RealOpenSearch
@@ -81,6 +83,42 @@ def test_a_removed_event_is_a_gap(opensearch: RealOpenSearch, org: str) -> None:
     documents = store(opensearch, stream(5, organization__id=org))
     remove(opensearch, documents[2])
     assert kinds(opensearch, Filters(organization=org)) == ["gap"]
+
+
+def test_a_month_that_was_removed_as_a_whole_is_told_from_a_loss(opensearch: RealOpenSearch, org: str) -> None:
+    """By a month of its own, far from those of other tests."""
+    month_end = parse_time("2019-03-31T23:59:57Z")
+    documents = store(opensearch, stream(9, organization__id=org, start_ns=month_end, name=new_event_id(month_end)))
+    assert examine(opensearch, Filters(organization=org)) == ([], "sound")
+    opensearch.client().indices.delete(index="audit-events-2019.03")
+    [flaw], said = examine(opensearch, Filters(organization=org))
+    assert (flaw.kind, flaw.sequence, said) == ("gap", 4, "findings"), flaw
+    assert flaw.detail == (
+        "numbers 1 to 3 (3 events) before it: missing; by their neighbours' times of 2019-03 to 2019-04; "
+        "nothing at all is stored of 2019-03: removed as a whole, or never kept"
+    )
+    remove(opensearch, documents[5])
+    assert "nothing at all" not in examine(opensearch, Filters(organization=org))[0][1].detail
+
+
+def test_many_documents_without_a_place_hide_nothing(opensearch: RealOpenSearch, org: str) -> None:
+    """They sort behind all others, more of them than one answer holds."""
+    store(opensearch, stream(3, organization__id=org))
+    strays = [{"@timestamp": "2026-10-10T10:00:00Z", "organization": {"id": org}, "n": n} for n in range(2_500)]
+    lines = [line for stray in strays for line in ({"create": {"_index": "audit-events-2026.10"}}, stray)]
+    body = b"".join(orjson.dumps(line) + b"\n" for line in lines)
+    assert not opensearch.client().bulk(body=body, params={"refresh": "true"})["errors"]
+    assert Counter(kinds(opensearch, Filters(organization=org))) == {"unlinked": 2_500}
+
+
+def test_what_stands_in_for_a_removed_event_outside_of_a_range_must_fit(opensearch: RealOpenSearch, org: str) -> None:
+    documents = store(opensearch, stream(5, organization__id=org))
+    ranged = Filters(organization=org, since_ns=START_NS, until_ns=START_NS + DAY)
+    place = {"audit__stream": documents[0]["audit"]["stream"], "audit__sequence": 3}
+    remove(opensearch, documents[2])
+    assert kinds(opensearch, ranged) == ["gap"]
+    store(opensearch, [event(START_NS - DAY, organization__id=org, **place)])
+    assert kinds(opensearch, ranged) == ["broken_link", "broken_link"]
 
 
 def test_a_copy_elsewhere_is_a_double_in_the_wrong_index(opensearch: RealOpenSearch, org: str) -> None:
