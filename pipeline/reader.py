@@ -40,15 +40,22 @@ class Results:
 
 def by_time(order: Order = "asc") -> list[dict[str, Any]]:
     """A total order: events of one nanosecond by id, and doubles, which should not be, by where they are stored."""
-    return [{"@timestamp": order}, _text("event.id", order), {"_index": order}, {"_seq_no": order}]
+    return [_key("@timestamp", order, 0), _key("event.id", order, ""), {"_index": order}, {"_seq_no": order}]
 
 
-def _text(field: str, order: Order) -> dict[str, Any]:
-    """Documents without it come as if it were empty: their sort value would be null, which `search_after` refuses."""
-    return {field: {"order": order, "missing": ""}}
+def _key(field: str, order: Order, missing: str | int) -> dict[str, Any]:
+    """Documents without the field come as if they had `missing`.
+
+    Else their sort value is null or the largest there is: `search_after` fails on the one, and finds nothing behind
+    the other.
+    """
+    return {field: {"order": order, "missing": missing}}
 
 
-BY_STREAM = [_text("audit.stream", "asc"), {"audit.sequence": "asc"}, {"_index": "asc"}, {"_seq_no": "asc"}]
+BY_STREAM = [
+    *(_key("audit.stream", "asc", ""), _key("audit.sequence", "asc", 0)),
+    *({"_index": "asc"}, {"_seq_no": "asc"}),
+]
 
 
 @contextmanager
