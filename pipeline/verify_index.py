@@ -71,6 +71,8 @@ def _rows(snapshot: Snapshot, workspace: Workspace, form: Form, advance: Callabl
 
 
 def _row(hit: Hit, form: Form) -> Row | Flaw:
+    if "_source" not in hit:
+        return Flaw("unlinked", f"nothing of it can be read: {hit['_index']} keeps no documents", event_id=hit["_id"])
     row = row_of(hit["_source"], form)
     if isinstance(row, Flaw):
         return row

@@ -111,6 +111,29 @@ def test_many_documents_without_a_place_hide_nothing(opensearch: RealOpenSearch,
     assert Counter(kinds(opensearch, Filters(organization=org))) == {"unlinked": 2_500}
 
 
+def test_an_event_in_an_index_that_keeps_no_documents_is_found(opensearch: RealOpenSearch, org: str) -> None:
+    documents, forged = store(opensearch, stream(3, organization__id=org)), f"audit-events-{org}"
+    client, nothing_kept = opensearch.client(), {"mappings": {"_source": {"enabled": False}}}
+    client.indices.create(index=forged, body=nothing_kept)
+    try:
+        overwrite(opensearch, forged, documents[1]["event"]["id"], documents[1])
+        remove(opensearch, documents[1])
+        found, _ = examine(opensearch, Filters(organization=org))
+    finally:
+        client.indices.delete(index=forged)
+    assert sorted((flaw.kind, flaw.event_id) for flaw in found) == [
+        ("gap", documents[2]["event"]["id"]),
+        ("unlinked", documents[1]["event"]["id"]),
+    ]
+
+
+def test_contents_that_change_places_are_found(opensearch: RealOpenSearch, org: str) -> None:
+    one, two, _ = store(opensearch, stream(3, organization__id=org))
+    overwrite(opensearch, index(one), one["event"]["id"], two)
+    overwrite(opensearch, index(two), two["event"]["id"], one)
+    assert kinds(opensearch, Filters(organization=org)) == ["wrong_id", "wrong_id"]
+
+
 def test_what_stands_in_for_a_removed_event_outside_of_a_range_must_fit(opensearch: RealOpenSearch, org: str) -> None:
     documents = store(opensearch, stream(5, organization__id=org))
     ranged = Filters(organization=org, since_ns=START_NS, until_ns=START_NS + DAY)
