@@ -5,6 +5,7 @@ import json
 import os
 import random
 import sqlite3
+import tracemalloc
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -317,3 +318,20 @@ def test_a_resealed_event_is_found_by_its_neighbour(tmp_path: Path) -> None:
     seal(documents[1])
     found, _ = examine(without_manifest(exported(tmp_path, documents)))
     assert [flaw.kind for flaw in found] == ["broken_link"]
+
+
+def test_memory_does_not_grow_with_the_number_of_events(tmp_path: Path) -> None:
+    """What is kept for each event is on disk; in memory are the streams, here one."""
+
+    def peak(documents: list[Document]) -> int:
+        path = exported(tmp_path, documents)
+        tracemalloc.start()
+        try:
+            assert examine(path) == ([], "sound")
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    documents = stream(4_000, step_ns=1_000_000)
+    peak(documents[:100])  # what is loaded once
+    assert peak(documents) - peak(documents[:1_000]) < 1_000_000
