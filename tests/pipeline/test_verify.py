@@ -140,6 +140,12 @@ def test_beside_a_forged_twin_the_true_event_still_links_the_next(first: bool) -
     assert kinds([*documents, unlinked]) == ["double", "broken_link"]
 
 
+def test_the_twins_of_a_number_after_a_gap_have_no_link_to_check() -> None:
+    documents = stream(4)
+    twin = seal({**documents[2], "message": "forged", "audit": {**documents[2]["audit"]}})
+    assert kinds([documents[0], documents[2], twin, documents[3]]) == ["gap", "double"]
+
+
 def test_exchanged_numbers_are_found() -> None:
     documents = stream(4)
     one, two = documents[1]["audit"], documents[2]["audit"]
