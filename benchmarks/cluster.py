@@ -16,12 +16,14 @@ import orjson
 from opensearchpy import OpenSearch
 
 from auditpipe.emitters import AuditLog, MemoryTransport
-from auditpipe.pipeline import export
+from auditpipe.pipeline import export, verify_file, verify_index
 from auditpipe.pipeline.client import connect
 from auditpipe.pipeline.local import stack
 from auditpipe.pipeline.local.home import Home
 from auditpipe.pipeline.local.stack import UpOptions
 from auditpipe.pipeline.query import Filters
+from auditpipe.pipeline.verify import Tally, verdict
+from auditpipe.pipeline.verify_view import Terms
 from auditpipe.schemas.identity import index_of_id
 from auditpipe.schemas.settings import load
 from benchmarks.emitting import CHANGE
@@ -151,6 +153,16 @@ def _reading(client: OpenSearch, reader: Any, folder: Path) -> Iterator[Figure]:
         0.7, name=f"export of {there:,} events", peer="bare PIT scan", unit="events/s",
         **_pair(ROUNDS, lambda: export_rate(who, folder), lambda: scan_rate(who)),
     )  # fmt: skip
+    yield at_least(
+        0.5, name=f"verify of {there:,} events", peer="export of them", unit="events/s",
+        **_pair(ROUNDS, lambda: verify_rate(who), lambda: export_rate(who, folder)),
+    )  # fmt: skip
+    exported = folder / "verified.ndjson"
+    export.to_file(who, export.Request(Filters()), exported)
+    yield at_least(
+        1.0, name=f"verify of a file of {there:,}", peer="export of it", unit="events/s",
+        **_pair(ROUNDS, lambda: verify_file_rate(exported), lambda: export_rate(who, folder)),
+    )  # fmt: skip
     environment = {**os.environ, "AUDITPIPE_HOME": str(reader.home)}
     command = [sys.executable, "-m", "auditpipe.cli", "search", "--limit", "20"]
     script = [sys.executable, str(SHORT_SCRIPT), reader.url, reader.get("ca_file"), reader.get("username")]
@@ -168,6 +180,26 @@ def export_rate(client: OpenSearch, folder: Path) -> float:
     start = time.perf_counter()
     manifest = export.to_file(client, export.Request(Filters()), target)
     return manifest.count / (time.perf_counter() - start)
+
+
+def verify_rate(client: OpenSearch) -> float:
+    start, tally, terms = time.perf_counter(), Tally(), Terms()
+    view = verify_index.view_of(client, Filters(), terms)
+    with verify_index.findings(client, Filters(), view, tally, export.silent, terms) as flaws:
+        assert not list(flaws)
+    return _verified(tally, verdict(tally, view), start)
+
+
+def verify_file_rate(file: Path) -> float:
+    start, tally = time.perf_counter(), Tally()
+    with verify_file.findings(verify_file.open_export(file), tally, export.silent, Terms()) as (view, flaws):
+        assert not list(flaws)
+    return _verified(tally, verdict(tally, view), start)
+
+
+def _verified(tally: Tally, said: str, start: float) -> float:
+    assert said == "sound", said
+    return tally.events / (time.perf_counter() - start)
 
 
 def scan_rate(client: OpenSearch) -> float:

@@ -38,12 +38,24 @@ class Results:
     total: int
 
 
-def by_time(order: Order = "asc") -> list[dict[str, str]]:
+def by_time(order: Order = "asc") -> list[dict[str, Any]]:
     """A total order: events of one nanosecond by id, and doubles, which should not be, by where they are stored."""
-    return [{"@timestamp": order}, {"event.id": order}, {"_index": order}, {"_seq_no": order}]
+    return [_key("@timestamp", order, 0), _key("event.id", order, ""), {"_index": order}, {"_seq_no": order}]
 
 
-BY_STREAM = [{"audit.stream": "asc"}, {"audit.sequence": "asc"}, {"_index": "asc"}, {"_seq_no": "asc"}]
+def _key(field: str, order: Order, missing: str | int) -> dict[str, Any]:
+    """Documents without the field come as if they had `missing`.
+
+    Else their sort value is null or the largest there is: `search_after` fails on the one, and finds nothing behind
+    the other.
+    """
+    return {field: {"order": order, "missing": missing}}
+
+
+BY_STREAM = [
+    *(_key("audit.stream", "asc", ""), _key("audit.sequence", "asc", 0)),
+    *({"_index": "asc"}, {"_seq_no": "asc"}),
+]
 
 
 @contextmanager
@@ -140,7 +152,7 @@ class Snapshot:
         cls,
         client: OpenSearch,
         query: Mapping[str, Any],
-        sort: list[dict[str, str]],
+        sort: list[dict[str, Any]],
         *,
         batch: int = BATCH,
         extra: Mapping[str, Any] | None = None,

@@ -15,7 +15,10 @@ from auditpipe.pipeline.export import Progress
 from auditpipe.pipeline.manifest import Head, Heads, Manifest, name_of, path_beside
 from auditpipe.pipeline.strict_json import key_given_twice
 from auditpipe.pipeline.tabular import COLUMNS
-from auditpipe.pipeline.verify import Flaw, Row, Tally, View, check, row_of, settled_before
+from auditpipe.pipeline.verify import Tally, check
+from auditpipe.pipeline.verify_event import Flaw, Row, row_of
+from auditpipe.pipeline.verify_form import Form
+from auditpipe.pipeline.verify_view import Terms, View
 from auditpipe.pipeline.visible import json_bytes
 from auditpipe.pipeline.workspace import Workspace
 from auditpipe.schemas.errors import Finding, UsageError
@@ -61,14 +64,16 @@ def open_export(path: Path, manifest: Path | None = None) -> ExportFile:
 
 @contextmanager
 def findings(
-    export: ExportFile, tally: Tally, progress: Progress, grace_seconds: float
+    export: ExportFile, tally: Tally, progress: Progress, terms: Terms
 ) -> Iterator[tuple[View, Iterator[Flaw]]]:
     """(the view that the file is, findings and notes on it). The file is read once; its rows are sorted on disk."""
-    view = View(is_file=True)
+    # Without a manifest nothing tells when the file was written, and so what became of its streams.
+    view = View(is_file=True, until=True, held=terms.held)
     if export.manifest:
-        view = replace(view, whole=export.manifest.whole_streams, since=export.manifest.since is not None)
+        since = export.manifest.since
+        view = replace(view, whole=export.manifest.whole_streams, since_ns=parse_time(since) if since else None)
     with Workspace() as workspace, progress(export.path.stat().st_size) as advance:
-        yield view, _all(export, workspace, view, tally, grace_seconds, advance)
+        yield view, _all(export, workspace, view, tally, terms, advance)
 
 
 def csv_findings(export: ExportFile) -> list[Flaw]:
@@ -88,34 +93,41 @@ def _all(
     workspace: Workspace,
     view: View,
     tally: Tally,
-    grace_seconds: float,
+    terms: Terms,
     advance: Callable[[int], None],
 ) -> Iterator[Flaw]:
     """First what single lines and the manifest show, while the file is read; then the streams."""
     yield from map(tally.note, export.flaws)
-    yield from map(tally.note, _Reading(export, workspace).run(advance))
+    yield from map(tally.note, _Reading(export, workspace, Form(terms.catalogue)).run(advance))
     if export.manifest and not tally.kinds["manifest"]:
         # What the file lacked when it was written, its manifest may explain. What it lost since, it lost.
-        view = _explained(view, export.manifest, grace_seconds)
+        view = _explained(view, export.manifest, terms)
     yield from check(_items(workspace), view, tally)
 
 
-def _explained(view: View, manifest: Manifest, grace_seconds: float) -> View:
+def _explained(view: View, manifest: Manifest, terms: Terms) -> View:
     # Without --until the range ends when the export begins.
-    is_range = manifest.since is not None or manifest.until not in (None, manifest.exported_at)
-    return replace(view, is_range=is_range, settled_ns=settled_before(parse_time(manifest.exported_at), grace_seconds))
+    exported_ns, ends_early = parse_time(manifest.exported_at), manifest.until not in (None, manifest.exported_at)
+    return replace(
+        view,
+        until=ends_early,
+        is_range=ends_early or manifest.since is not None,
+        settled_ns=terms.settled_ns(exported_ns),
+        abandoned_ns=terms.abandoned_ns(exported_ns),
+    )
 
 
 def _items(workspace: Workspace) -> Iterator[Row | Flaw]:
     yield from workspace.ordered()
-    yield from workspace.repeated_keys()
+    yield from workspace.at_the_end()
 
 
 class _Reading:
     """One pass over a file: lines into the workspace, and what can be said at once."""
 
-    def __init__(self, export: ExportFile, workspace: Workspace) -> None:
+    def __init__(self, export: ExportFile, workspace: Workspace, form: Form) -> None:
         self._export = export
+        self._form = form
         self._workspace = workspace
         self._digest = hashlib.sha256()
         self._heads = Heads()
@@ -148,7 +160,7 @@ class _Reading:
         if not isinstance(document, dict):
             yield Flaw("unreadable", f"line {number} is no event")
             return
-        row = row_of(document)
+        row = row_of(document, self._form)
         if isinstance(row, Flaw):
             yield Flaw(row.kind, f"line {number}: {row.detail}", row.stream, row.sequence, row.event_id, row.time)
             return
@@ -157,7 +169,7 @@ class _Reading:
             yield Flaw("altered", detail, row.stream, row.sequence, row.event_id, row.time)
         self._heads.add_link(row.stream, row.sequence, row.own_hash)
         self._workspace.add(row)
-        self._workspace.add_key(row)
+        self._workspace.remember(row)
         if self._export.manifest:
             yield from self._against_range(number, row)
 

@@ -3,69 +3,93 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, partial
+from typing import Any
 
 from opensearchpy import OpenSearch
 
 from auditpipe.pipeline.export import Progress
 from auditpipe.pipeline.query import Filters
-from auditpipe.pipeline.reader import BY_STREAM, Snapshot, ask_all_shards
-from auditpipe.pipeline.verify import Flaw, Row, Tally, View, check, placed, row_of, settled_before
+from auditpipe.pipeline.reader import BY_STREAM, Hit, Snapshot, ask_all_shards
+from auditpipe.pipeline.verify import Tally, check
+from auditpipe.pipeline.verify_event import Flaw, Row, placed, row_of
+from auditpipe.pipeline.verify_form import Form
+from auditpipe.pipeline.verify_view import Terms, View
 from auditpipe.pipeline.workspace import Workspace
+from auditpipe.schemas.errors import NotFinished
 
-#: Numbers that one look-up of a gap asks for; half of what a search may return, for doubles.
-_LOOK_UP = 5_000
 _REPORT_EVERY = 500
+#: Events that one look outside of the view brings.
+_LOOK = 1_000
+#: More months than anyone keeps.
+_MONTHS = 10_000
 
 
-def view_of(client: OpenSearch, filters: Filters, grace_seconds: float) -> View:
-    """What these filters leave to be said about missing numbers."""
+def view_of(client: OpenSearch, filters: Filters, terms: Terms) -> View:
+    """What these filters leave to be said about missing numbers and the ends of streams."""
+    now_ns = time.time_ns()
     timed = filters.since_ns is not None or filters.until_ns is not None
     return View(
         whole=filters.keeps_streams_whole,
-        since=filters.since_ns is not None,
-        settled_ns=settled_before(time.time_ns(), grace_seconds),
-        stored_elsewhere=(lambda *span: _stored(client, *span)) if timed else None,
+        since_ns=filters.since_ns,
+        until=filters.until_ns is not None and filters.until_ns < now_ns,
+        settled_ns=terms.settled_ns(now_ns),
+        abandoned_ns=terms.abandoned_ns(now_ns),
+        elsewhere=partial(_elsewhere, client, Form(terms.catalogue)) if timed else None,
+        months=cache(partial(_months, client)),
+        held=terms.held,
+        lives=terms.lives,
     )
 
 
 @contextmanager
 def findings(
-    client: OpenSearch, filters: Filters, view: View, tally: Tally, progress: Progress
+    client: OpenSearch, filters: Filters, view: View, tally: Tally, progress: Progress, terms: Terms
 ) -> Iterator[Iterator[Flaw]]:
-    """Findings and notes on what matches. OutOfReach, NotAllowed, BadFilter."""
+    """Findings and notes on what matches. OutOfReach, NotAllowed, BadFilter; NotFinished if fewer came than matched."""
     with (
         Workspace() as workspace,
         Snapshot.open(client, filters.query(), BY_STREAM, extra={"version": True}) as snapshot,
         progress(snapshot.total) as advance,
     ):
-        yield check(_rows(snapshot, workspace, advance), view, tally)
+        yield check(_rows(snapshot, workspace, Form(terms.catalogue), advance), view, tally)
 
 
-def _rows(snapshot: Snapshot, workspace: Workspace, advance: Callable[[int], None]) -> Iterator[Row | Flaw]:
+def _rows(snapshot: Snapshot, workspace: Workspace, form: Form, advance: Callable[[int], None]) -> Iterator[Row | Flaw]:
+    count = 0
     for count, hit in enumerate(snapshot.hits(), start=1):
-        row = row_of(hit["_source"])
+        row = _row(hit, form)
         if isinstance(row, Row):
-            row = placed(row, index=hit["_index"], doc_id=hit["_id"], version=hit["_version"])
-            workspace.add_key(row)
+            workspace.remember(row)
         if count % _REPORT_EVERY == 0:
             advance(count)
         yield row
+    if count != snapshot.total:
+        raise NotFinished(f"{snapshot.total} events were there and {count} came: run it again")
     advance(snapshot.total)
-    yield from workspace.repeated_keys()
+    yield from workspace.at_the_end()
 
 
-def _stored(client: OpenSearch, stream: str, first: int, last: int) -> int:
-    """How many of these numbers the index has at any time."""
-    found: set[int] = set()
-    for start in range(first, last + 1, _LOOK_UP):
-        numbers = {"gte": start, "lte": min(last, start + _LOOK_UP - 1)}
-        clauses = [{"term": {"audit.stream": stream}}, {"range": {"audit.sequence": numbers}}]
-        body = {
-            "query": {"bool": {"filter": clauses}},
-            "size": 2 * _LOOK_UP,
-            "_source": False,
-            "docvalue_fields": ["audit.sequence"],
-        }
-        hits = ask_all_shards(client, body)["hits"]["hits"]
-        found.update(hit["fields"]["audit.sequence"][0] for hit in hits)
-    return len(found)
+def _row(hit: Hit, form: Form) -> Row | Flaw:
+    if "_source" not in hit:
+        return Flaw("unlinked", f"nothing of it can be read: {hit['_index']} keeps no documents", event_id=hit["_id"])
+    row = row_of(hit["_source"], form)
+    if isinstance(row, Flaw):
+        return row
+    return placed(row, index=hit["_index"], doc_id=hit["_id"], version=hit["_version"])
+
+
+def _elsewhere(client: OpenSearch, form: Form, stream: str, first: int, last: int) -> Iterator[Row | Flaw]:
+    """The numbers first..last of a stream that are stored, at any time."""
+    clauses = [{"term": {"audit.stream": stream}}, {"range": {"audit.sequence": {"gte": first, "lte": last}}}]
+    body: dict[str, Any] = {"query": {"bool": {"filter": clauses}}, "sort": BY_STREAM, "size": _LOOK, "version": True}
+    while hits := ask_all_shards(client, body)["hits"]["hits"]:
+        yield from (_row(hit, form) for hit in hits)
+        body["search_after"] = hits[-1]["sort"]
+
+
+def _months(client: OpenSearch) -> frozenset[str]:
+    """The indices that hold anything which this reader may see, at any time."""
+    body = {"size": 0, "aggs": {"months": {"terms": {"field": "_index", "size": _MONTHS}}}}
+    buckets = ask_all_shards(client, body)["aggregations"]["months"]["buckets"]
+    return frozenset(bucket["key"] for bucket in buckets)

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from types import TracebackType
 
-from auditpipe.pipeline.verify import Flaw, Kind, Row
+from auditpipe.pipeline.verify_event import Flaw, Row
 from auditpipe.schemas.errors import NotFinished
 
 _BATCH = 1_000
@@ -13,6 +13,7 @@ _SCHEMA = """
 CREATE TABLE rows (stream TEXT, sequence INTEGER, event_id TEXT, time TEXT, previous TEXT, own_hash TEXT,
                    kind TEXT, detail TEXT, closes INTEGER);
 CREATE TABLE keys (organization TEXT, service TEXT, key TEXT, event_id TEXT, stream TEXT, time TEXT, sequence INTEGER);
+CREATE TABLE asides (kind TEXT, topic TEXT, detail TEXT, event_id TEXT, stream TEXT, time TEXT, sequence INTEGER);
 """
 _REPEATED = """
 SELECT k.* FROM keys AS k JOIN (
@@ -20,10 +21,15 @@ SELECT k.* FROM keys AS k JOIN (
 ) AS twice USING (organization, service, key)
 ORDER BY organization, service, key, time, event_id
 """
+#: One for each topic: how many, and the first of them.
+_ASIDES = """
+SELECT kind, detail, event_id, stream, time, sequence, count(*), min(rowid) FROM asides
+GROUP BY kind, topic ORDER BY min(rowid)
+"""
 
 
 class Workspace:
-    """Rows in any order in, by stream and number out; and the keys that more than one event has."""
+    """Rows in any order in, by stream and number out; and what can be said only when all have been seen."""
 
     def __init__(self) -> None:
         # The empty name is SQLite's temporary file: unlinked as soon as it is open, gone with the process.
@@ -48,11 +54,13 @@ class Workspace:
         if len(self._rows) >= _BATCH:
             self._flush()
 
-    def add_key(self, row: Row) -> None:
-        """Keep a row's key, if it has one, for `repeated_keys`."""
-        if row.key is not None:
-            texts = (*row.key, row.event_id, row.stream, row.time)
-            self._db.execute("INSERT INTO keys VALUES (?,?,?,?,?,?,?)", (*map(_storable, texts), row.sequence))
+    def remember(self, row: Row) -> None:
+        """Keep a row's key and what is to be noted of it, if it has them, for `at_the_end`."""
+        for table, said in (("keys", row.key), ("asides", row.aside)):
+            if said is not None:
+                texts = (*said, row.event_id, row.stream, row.time)
+                insert = f"INSERT INTO {table} VALUES (?,?,?,?,?,?,?)"  # noqa: S608  # one of the two names above
+                self._db.execute(insert, (*map(_storable, texts), row.sequence))
 
     def ordered(self) -> Iterator[Row]:
         """The rows by stream and number."""
@@ -62,11 +70,13 @@ class Workspace:
             problem = None if kind is None else (kind, detail)
             yield Row(stream, sequence, event_id, time, previous, own_hash, problem, bool(closes))
 
-    def repeated_keys(self) -> Iterator[Flaw]:
-        """Each event whose key another event has too."""
-        repeated: Kind = "repeated_key"
+    def at_the_end(self) -> Iterator[Flaw]:
+        """Each event whose key another event has too; and notes, each once, with the first event that it is of."""
         for _org, _service, key, event_id, stream, time, sequence in self._db.execute(_REPEATED):
-            yield Flaw(repeated, f"another event has audit.key {key!r} too", stream, sequence, event_id, time)
+            yield Flaw("repeated_key", f"another event has audit.key {key!r} too", stream, sequence, event_id, time)
+        for kind, detail, event_id, stream, time, sequence, count, _ in self._db.execute(_ASIDES):
+            of = f"{detail} ({count} events, the first of them)" if count > 1 else detail
+            yield Flaw(kind, of, stream, sequence, event_id, time)
 
     def _flush(self) -> None:
         self._db.execute("BEGIN")

@@ -35,8 +35,7 @@ def parse_time(text: str) -> int:
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise ValueError(f"expected an RFC 3339 time with a zone, such as 2026-01-31T23:59:59.5Z, got {text!r}")
-    year, month, day, hour, minute, second = (int(part) for part in match.group(1, 2, 3, 4, 5, 6))
-    whole = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    whole = datetime.fromisoformat(f"{text[:10]}T{text[11:19]}+00:00")
     if match[8] not in "Zz":
         sign = -1 if match[8][0] == "-" else 1
         whole -= sign * timedelta(hours=int(match[8][1:3]), minutes=int(match[8][4:6]))

@@ -66,14 +66,18 @@ def put(document: Document, path: str, value: Any) -> None:
         document[last] = value
 
 
-def stream(count: int, *, start_ns: int = START_NS, step_ns: int = SECOND, **fields: Any) -> list[Document]:
+def stream(
+    count: int, *, start_ns: int = START_NS, step_ns: int = SECOND, name: str | None = None, **fields: Any
+) -> list[Document]:
     """So many events of one stream, numbered from 1 and linked."""
-    return list(itertools.islice(endless(start_ns=start_ns, step_ns=step_ns, **fields), count))
+    return list(itertools.islice(endless(start_ns=start_ns, step_ns=step_ns, name=name, **fields), count))
 
 
-def endless(*, start_ns: int = START_NS, step_ns: int = SECOND, **fields: Any) -> Iterator[Document]:
+def endless(
+    *, start_ns: int = START_NS, step_ns: int = SECOND, name: str | None = None, **fields: Any
+) -> Iterator[Document]:
     """Events of one stream for as long as they are asked for."""
-    name, previous = str(uuid.uuid4()), GENESIS
+    name, previous = name or str(uuid.uuid4()), GENESIS
     for sequence in itertools.count(1):
         place = {"audit__stream": name, "audit__sequence": sequence, "audit__previous": previous}
         document = event(start_ns + (sequence - 1) * step_ns, **fields, **place)

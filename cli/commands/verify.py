@@ -7,14 +7,18 @@ from pathlib import Path
 import click
 
 from auditpipe.cli import terminal
+from auditpipe.cli.local_spool import LocalSpool
 from auditpipe.cli.options import connection_options, filter_options
 from auditpipe.cli.progress import bar
 from auditpipe.pipeline import verify_file, verify_index
 from auditpipe.pipeline.client import connect, tool_id
 from auditpipe.pipeline.query import Filters
-from auditpipe.pipeline.verify import Flaw, Tally, Verdict, verdict
+from auditpipe.pipeline.verify import Tally, Verdict, verdict
+from auditpipe.pipeline.verify_event import Flaw
 from auditpipe.pipeline.verify_file import ExportFile
+from auditpipe.pipeline.verify_view import Terms
 from auditpipe.pipeline.visible import json_bytes, printable
+from auditpipe.schemas.catalogue import builtin
 from auditpipe.schemas.errors import UsageError
 from auditpipe.schemas.settings import Settings
 
@@ -44,6 +48,19 @@ _MEANING = {
     help="Seconds that an event may be on its way.",
 )
 @click.option(
+    "--abandoned-after",
+    type=click.FloatRange(min=0),
+    default=24.0,
+    show_default=True,
+    metavar="HOURS",
+    help="Without an event for so long, a stream that was not closed counts as abandoned: a guess.",
+)
+@click.option(
+    "--actions",
+    metavar="FILE",
+    help="Your application's actions (JSON or TOML): with them an event of any other, or unlike them, is a finding.",
+)
+@click.option(
     "--manifest", "manifest_file", type=click.Path(path_type=Path), help="Of FILE, if not FILE.manifest.json."
 )
 @click.option("--output", "-o", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -53,6 +70,8 @@ def command(
     file: Path | None,
     filters: Filters,
     grace: float,
+    abandoned_after: float,
+    actions: str | None,
     manifest_file: Path | None,
     output: str,
 ) -> None:
@@ -66,32 +85,41 @@ def command(
       auditpipe verify
       auditpipe verify --since 2026-01 --until 2026-02 -o json
       auditpipe verify january.ndjson
+      auditpipe verify --actions my-actions.toml
     """
+    spool = LocalSpool(settings.spool_dir)
+    terms = Terms(
+        grace_seconds=grace,
+        abandoned_seconds=abandoned_after * 3600,
+        catalogue=builtin().extended(actions) if actions else None,
+        held=spool.held,
+        lives=spool.lives,
+    )
     if file is None:
-        code = _index(settings, filters, grace, output)
+        code = _index(settings, filters, terms, output)
     elif filters != Filters():
         raise UsageError("filters are for the index: a file is verified as a whole")
     else:
-        code = _file(file, manifest_file, grace, output)
+        code = _file(file, manifest_file, terms, output)
     click.get_current_context().exit(code)
 
 
-def _index(settings: Settings, filters: Filters, grace: float, output: str) -> int:
+def _index(settings: Settings, filters: Filters, terms: Terms, output: str) -> int:
     tally = Tally()
     client = connect(settings, opaque_id=tool_id("verify"))
-    view = verify_index.view_of(client, filters, grace)
-    with verify_index.findings(client, filters, view, tally, bar("verifying")) as flaws:
+    view = verify_index.view_of(client, filters, terms)
+    with verify_index.findings(client, filters, view, tally, bar("verifying"), terms) as flaws:
         return _print(flaws, output, lambda: (verdict(tally, view), tally))
 
 
-def _file(path: Path, manifest: Path | None, grace: float, output: str) -> int:
+def _file(path: Path, manifest: Path | None, terms: Terms, output: str) -> int:
     tally = Tally()
     export = verify_file.open_export(path, manifest)
     if export.is_csv:
         return _csv(export, tally, output)
     if export.manifest is None and not export.flaws:
         terminal.remark("no manifest: an event that is missing at the end of a stream could not be seen")
-    with verify_file.findings(export, tally, bar("verifying"), grace) as (view, flaws):
+    with verify_file.findings(export, tally, bar("verifying"), terms) as (view, flaws):
         return _print(flaws, output, lambda: (verdict(tally, view), tally))
 
 
@@ -113,7 +141,8 @@ def _print(flaws: Iterator[Flaw], output: str, conclude: Callable[[], tuple[Verd
             terminal.put(_line(flaw) + "\n")
     said, tally = conclude()
     if output == "json":
-        counts = {"events": tally.events, "streams": tally.streams, "open_streams": tally.open_streams}
+        names = ("events", "streams", "closed_streams", "open_streams", "abandoned_streams")
+        counts = {name: getattr(tally, name) for name in names}
         rest = json_bytes({"verdict": said, **counts, "kinds": dict(tally.kinds)}).removeprefix(b"{")
         terminal.put_bytes((separator if separator.startswith(b"{") else b"") + b"],\n" + rest + b"\n")
     terminal.flush()
@@ -129,7 +158,14 @@ def _line(flaw: Flaw) -> str:
 
 
 def _summary(said: Verdict, tally: Tally) -> str:
-    looked = f"{tally.events} events in {tally.streams} streams, {tally.open_streams} of them open"
+    looked = f"{tally.events} events in {tally.streams} streams{_states(tally)}"
     found = ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in sorted(tally.kinds.items()))
     meaning = _MEANING[said] if tally.events or said != "not verifiable" else "there is no manifest to check it against"
     return "; ".join(filter(None, (f"{said}: {looked if tally.events else ''}".rstrip(": "), meaning, found)))
+
+
+def _states(tally: Tally) -> str:
+    told = {"closed": tally.closed_streams, "open": tally.open_streams, "abandoned": tally.abandoned_streams}
+    told["not closed in this view"] = tally.streams - sum(told.values())
+    states = ", ".join(f"{count} {state}" for state, count in told.items() if count)
+    return f" ({states})" if states else ""

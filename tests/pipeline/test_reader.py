@@ -10,7 +10,7 @@ import pytest
 from auditpipe.pipeline import reader
 from auditpipe.pipeline.export import Request, to_file
 from auditpipe.pipeline.query import Filters
-from auditpipe.pipeline.reader import Snapshot, by_time, complete, search, show
+from auditpipe.pipeline.reader import BY_STREAM, Snapshot, by_time, complete, search, show
 from auditpipe.pipeline.tail import Tail
 from auditpipe.schemas.errors import BadFilter, NoSuchEvent, OutOfReach, UsageError
 from auditpipe.schemas.identity import DAY, SECOND, new_event_id, parse_time
@@ -262,3 +262,14 @@ def test_events_of_one_nanosecond_and_doubles_in_two_indices_are_all_read(opense
     overwrite(opensearch, other, document["event"]["id"], document)
     with Snapshot.open(opensearch.client(), Filters(organization=org).query(), by_time(), batch=1) as snapshot:
         assert [hit["_index"] for hit in snapshot.hits()] == [other, "audit-events-2026.10"]
+
+
+def test_documents_without_what_is_sorted_by_are_read_too(opensearch: RealOpenSearch) -> None:
+    """Whoever may write could else keep everyone from reading on behind them."""
+    org, client = organization(), opensearch.client()
+    store(opensearch, stream(2, organization__id=org))
+    for _ in range(3):
+        client.index(index="audit-events-2026.10", body={"organization": {"id": org}}, params={"refresh": "true"})
+    for sort in (by_time(), by_time("desc"), BY_STREAM):
+        with Snapshot.open(client, Filters(organization=org).query(), sort, batch=1) as snapshot:
+            assert len(list(snapshot.hits())) == snapshot.total == 5

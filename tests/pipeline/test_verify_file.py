@@ -5,6 +5,7 @@ import json
 import os
 import random
 import sqlite3
+import tracemalloc
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -16,8 +17,10 @@ import pytest
 from auditpipe.pipeline.export import silent
 from auditpipe.pipeline.manifest import Heads, Manifest, path_beside
 from auditpipe.pipeline.tabular import csv_header, csv_row
-from auditpipe.pipeline.verify import Flaw, Tally, verdict
+from auditpipe.pipeline.verify import Tally, verdict
+from auditpipe.pipeline.verify_event import Flaw
 from auditpipe.pipeline.verify_file import csv_findings, findings, open_export
+from auditpipe.pipeline.verify_view import Terms
 from auditpipe.pipeline.workspace import Workspace
 from auditpipe.schemas.errors import NotFinished, UsageError
 from auditpipe.schemas.identity import DAY, SECOND, format_time
@@ -45,7 +48,7 @@ def exported(folder: Path, documents: list[Document], **said: object) -> Path:
 
 def examine(path: Path) -> tuple[list[Flaw], str]:
     tally = Tally()
-    with findings(open_export(path), tally, silent, 60) as (view, flaws):
+    with findings(open_export(path), tally, silent, Terms()) as (view, flaws):
         found = list(flaws)
     return found, verdict(tally, view)
 
@@ -232,7 +235,7 @@ def test_where_no_hash_holds_the_file_is_not_verifiable(tmp_path: Path, count: i
 def test_findings_on_lines_come_while_the_file_is_read(tmp_path: Path) -> None:
     path, seen = without_manifest(exported(tmp_path, [])), []
     path.write_bytes(b"x\n" * 3000)
-    with findings(open_export(path), Tally(), lambda _total: nullcontext(seen.append), 60) as (_, flaws):
+    with findings(open_export(path), Tally(), lambda _total: nullcontext(seen.append), Terms()) as (_, flaws):
         next(flaws)
         assert seen == []
         assert sum(1 for _ in flaws) == 2999
@@ -304,7 +307,7 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_progress_reaches_the_size_of_the_file(tmp_path: Path) -> None:
     path, seen = exported(tmp_path, stream(3)), []
-    with findings(open_export(path), Tally(), lambda _total: nullcontext(seen.append), 60) as (_, flaws):
+    with findings(open_export(path), Tally(), lambda _total: nullcontext(seen.append), Terms()) as (_, flaws):
         list(flaws)
     assert seen[-1] == path.stat().st_size
 
@@ -315,3 +318,20 @@ def test_a_resealed_event_is_found_by_its_neighbour(tmp_path: Path) -> None:
     seal(documents[1])
     found, _ = examine(without_manifest(exported(tmp_path, documents)))
     assert [flaw.kind for flaw in found] == ["broken_link"]
+
+
+def test_memory_does_not_grow_with_the_number_of_events(tmp_path: Path) -> None:
+    """What is kept for each event is on disk; in memory are the streams, here one."""
+
+    def peak(documents: list[Document]) -> int:
+        path = exported(tmp_path, documents)
+        tracemalloc.start()
+        try:
+            assert examine(path) == ([], "sound")
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    documents = stream(4_000, step_ns=1_000_000)
+    peak(documents[:100])  # what is loaded once
+    assert peak(documents) - peak(documents[:1_000]) < 1_000_000

@@ -1,16 +1,23 @@
 """`verify` on a real node, with what only the admin certificate can do to it."""
 
+import json
+import secrets
 import time
+from collections import Counter
 from itertools import pairwise
 from typing import Any
 
+import orjson
 import pytest
 
 from auditpipe.pipeline.export import silent
 from auditpipe.pipeline.query import Filters
-from auditpipe.pipeline.verify import Flaw, Tally, verdict
+from auditpipe.pipeline.verify import Tally, verdict
+from auditpipe.pipeline.verify_event import Flaw
 from auditpipe.pipeline.verify_index import findings, view_of
-from auditpipe.schemas.identity import DAY, SECOND, index_of, parse_time
+from auditpipe.pipeline.verify_view import Terms
+from auditpipe.schemas.identity import DAY, SECOND, index_of, new_event_id, parse_time
+from auditpipe.schemas.settings import Settings
 from tests.builders import START_NS, Document, event, seal, stream
 from tests.conftest import RealOpenSearch
 from tests.stored import organization, overwrite, store
@@ -24,9 +31,13 @@ def org() -> str:
 
 
 def examine(opensearch: RealOpenSearch, filters: Filters, grace: float = 60) -> tuple[list[Flaw], str]:
-    client, tally = opensearch.client(opensearch.super_admin), Tally()
-    view = view_of(client, filters, grace)
-    with findings(client, filters, view, tally, silent) as flaws:
+    return examine_as(opensearch, opensearch.super_admin, filters, Terms(grace_seconds=grace))
+
+
+def examine_as(opensearch: RealOpenSearch, reader: Settings, filters: Filters, terms: Terms) -> tuple[list[Flaw], str]:
+    client, tally = opensearch.client(reader), Tally()
+    view = view_of(client, filters, terms)
+    with findings(client, filters, view, tally, silent, terms) as flaws:
         found = list(flaws)
     return found, verdict(tally, view)
 
@@ -72,6 +83,65 @@ def test_a_removed_event_is_a_gap(opensearch: RealOpenSearch, org: str) -> None:
     documents = store(opensearch, stream(5, organization__id=org))
     remove(opensearch, documents[2])
     assert kinds(opensearch, Filters(organization=org)) == ["gap"]
+
+
+def test_a_month_that_was_removed_as_a_whole_is_told_from_a_loss(opensearch: RealOpenSearch, org: str) -> None:
+    """By a month of its own, far from those of other tests."""
+    month_end = parse_time("2019-03-31T23:59:57Z")
+    documents = store(opensearch, stream(9, organization__id=org, start_ns=month_end, name=new_event_id(month_end)))
+    assert examine(opensearch, Filters(organization=org)) == ([], "sound")
+    opensearch.client().indices.delete(index="audit-events-2019.03")
+    [flaw], said = examine(opensearch, Filters(organization=org))
+    assert (flaw.kind, flaw.sequence, said) == ("gap", 4, "findings"), flaw
+    assert flaw.detail == (
+        "numbers 1 to 3 (3 events) before it: missing; by their neighbours' times of 2019-03 to 2019-04; "
+        "nothing at all is stored of 2019-03: removed as a whole, or never kept"
+    )
+    remove(opensearch, documents[5])
+    assert "nothing at all" not in examine(opensearch, Filters(organization=org))[0][1].detail
+
+
+def test_many_documents_without_a_place_hide_nothing(opensearch: RealOpenSearch, org: str) -> None:
+    """They sort behind all others, more of them than one answer holds."""
+    store(opensearch, stream(3, organization__id=org))
+    strays = [{"@timestamp": "2026-10-10T10:00:00Z", "organization": {"id": org}, "n": n} for n in range(2_500)]
+    lines = [line for stray in strays for line in ({"create": {"_index": "audit-events-2026.10"}}, stray)]
+    body = b"".join(orjson.dumps(line) + b"\n" for line in lines)
+    assert not opensearch.client().bulk(body=body, params={"refresh": "true"})["errors"]
+    assert Counter(kinds(opensearch, Filters(organization=org))) == {"unlinked": 2_500}
+
+
+def test_an_event_in_an_index_that_keeps_no_documents_is_found(opensearch: RealOpenSearch, org: str) -> None:
+    documents, forged = store(opensearch, stream(3, organization__id=org)), f"audit-events-{org}"
+    client, nothing_kept = opensearch.client(), {"mappings": {"_source": {"enabled": False}}}
+    client.indices.create(index=forged, body=nothing_kept)
+    try:
+        overwrite(opensearch, forged, documents[1]["event"]["id"], documents[1])
+        remove(opensearch, documents[1])
+        found, _ = examine(opensearch, Filters(organization=org))
+    finally:
+        client.indices.delete(index=forged)
+    assert sorted((flaw.kind, flaw.event_id) for flaw in found) == [
+        ("gap", documents[2]["event"]["id"]),
+        ("unlinked", documents[1]["event"]["id"]),
+    ]
+
+
+def test_contents_that_change_places_are_found(opensearch: RealOpenSearch, org: str) -> None:
+    one, two, _ = store(opensearch, stream(3, organization__id=org))
+    overwrite(opensearch, index(one), one["event"]["id"], two)
+    overwrite(opensearch, index(two), two["event"]["id"], one)
+    assert kinds(opensearch, Filters(organization=org)) == ["wrong_id", "wrong_id"]
+
+
+def test_what_stands_in_for_a_removed_event_outside_of_a_range_must_fit(opensearch: RealOpenSearch, org: str) -> None:
+    documents = store(opensearch, stream(5, organization__id=org))
+    ranged = Filters(organization=org, since_ns=START_NS, until_ns=START_NS + DAY)
+    place = {"audit__stream": documents[0]["audit"]["stream"], "audit__sequence": 3}
+    remove(opensearch, documents[2])
+    assert kinds(opensearch, ranged) == ["gap"]
+    store(opensearch, [event(START_NS - DAY, organization__id=org, **place)])
+    assert kinds(opensearch, ranged) == ["broken_link", "broken_link"]
 
 
 def test_a_copy_elsewhere_is_a_double_in_the_wrong_index(opensearch: RealOpenSearch, org: str) -> None:
@@ -150,21 +220,45 @@ def test_nothing_is_empty(opensearch: RealOpenSearch, org: str) -> None:
     assert examine(opensearch, Filters(organization=org)) == ([], "empty")
 
 
-def test_a_masked_view_is_not_verifiable(opensearch: RealOpenSearch, org: str) -> None:
-    """Field masking changes values and hides nothing else: no event has its hash then, and none is called lost."""
-    store(opensearch, stream(3, organization__id=org))
-    role = {
-        "cluster_permissions": ["indices:data/read/point_in_time/*"],
-        "index_permissions": [
-            {
-                **{"index_patterns": ["audit-events-*"], "masked_fields": ["user.name"]},
-                "allowed_actions": ["indices:data/read/*"],
-            }
-        ],
-    }
-    opensearch.request("PUT", "/_plugins/_security/api/roles/test_masked", role)
-    client, tally, filters = opensearch.client(opensearch.add_user("test_masked")), Tally(), Filters(organization=org)
-    view = view_of(client, filters, 60)
-    with findings(client, filters, view, tally, silent) as flaws:
-        assert {flaw.kind for flaw in flaws} == {"altered"}
-    assert verdict(tally, view) == "not verifiable"
+def reader(opensearch: RealOpenSearch, **limits: Any) -> Settings:
+    """Someone with a role of the cluster's own, that shows events with these limits."""
+    name = f"test-{secrets.token_hex(4)}"
+    permission = {"index_patterns": ["audit-events-*"], "allowed_actions": ["indices:data/read/*"], **limits}
+    role = {"cluster_permissions": ["indices:data/read/point_in_time/*"], "index_permissions": [permission]}
+    opensearch.request("PUT", f"/_plugins/_security/api/roles/{name}", role)
+    return opensearch.add_user(name)
+
+
+@pytest.mark.parametrize(
+    ("limits", "kind"),
+    [
+        ({"masked_fields": ["user.name"]}, "altered"),
+        ({"fls": ["~source.ip"]}, "altered"),
+        ({"fls": ["~audit"]}, "unlinked"),
+        ({"fls": ["organization.id", "audit.stream", "audit.sequence"]}, "unlinked"),
+    ],
+)
+def test_a_masked_or_cut_view_is_not_verifiable(
+    opensearch: RealOpenSearch, org: str, limits: dict[str, Any], kind: str
+) -> None:
+    """It changes or hides values and no events: not one has its hash then, and none is called lost."""
+    store(opensearch, [*stream(3, organization__id=org), *stream(2, organization__id=org)])
+    # By the rule on the node: a filter on a field that the reader can't see would find nothing.
+    rule = json.dumps({"term": {"organization.id": org}})
+    found, said = examine_as(opensearch, reader(opensearch, dls=rule, **limits), Filters(), Terms())
+    assert [flaw.kind for flaw in found] == [kind] * 5
+    assert said == "not verifiable"
+
+
+def test_a_reader_of_one_organization_verifies_it_completely(opensearch: RealOpenSearch, org: str) -> None:
+    """What others did, damaged or not, is neither shown nor missed; what is missing of its own is."""
+    own = store(opensearch, [*stream(4, organization__id=org), *stream(3, organization__id=org)])
+    other = store(opensearch, stream(4, organization__id=organization()))
+    remove(opensearch, other[1])
+    rule = json.dumps({"term": {"organization.id": org}})
+    bound = reader(opensearch, dls=rule)
+    assert examine_as(opensearch, bound, Filters(), Terms()) == ([], "sound")
+    assert examine_as(opensearch, bound, Filters(since_ns=START_NS + SECOND), Terms()) == ([], "sound")
+    remove(opensearch, own[1])
+    found, said = examine_as(opensearch, bound, Filters(), Terms())
+    assert ([(flaw.kind, flaw.sequence) for flaw in found], said) == ([("gap", 3)], "findings")

@@ -8,8 +8,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from auditpipe.emitters import AuditLog
 from tests.builders import stream
-from tests.conftest import RealOpenSearch
+from tests.conftest import RealOpenSearch, free_port
 from tests.stored import COMMAND, Ran, environment, organization, run, store
 
 pytestmark = pytest.mark.opensearch
@@ -39,7 +40,7 @@ def test_export_then_verify_then_alter_then_verify(opensearch: RealOpenSearch, o
     assert done.said == "11 events in f.ndjson, its manifest in f.ndjson.manifest.json"
     sound = auditpipe(opensearch, tmp_path, "verify", "f.ndjson")
     assert (sound.code, sound.out) == (0, "")
-    assert sound.said.startswith("sound: 11 events in 2 streams, 2 of them open")
+    assert sound.said.startswith("sound: 11 events in 2 streams (2 ")
     file = tmp_path / "f.ndjson"
     file.write_bytes(file.read_bytes().replace(b"Dow", b"Doe", 1))
     found = auditpipe(opensearch, tmp_path, "verify", "f.ndjson")
@@ -54,12 +55,12 @@ def test_verify_needs_no_cluster_for_a_file(opensearch: RealOpenSearch, org: str
 
 
 def test_verify_of_the_index(opensearch: RealOpenSearch, org: str, tmp_path: Path) -> None:
-    done = auditpipe(opensearch, tmp_path, "verify", "--org", org, "-o", "json")
+    done = auditpipe(opensearch, tmp_path, "verify", "--org", org, "-o", "json", "--abandoned-after", "1e6")
     assert done.code == 0
     report = orjson.loads(done.out)
     assert report == {
         **{"findings": [], "verdict": "sound", "events": 11},
-        **{"streams": 2, "open_streams": 2, "kinds": {}},
+        **{"streams": 2, "closed_streams": 0, "open_streams": 2, "abandoned_streams": 0, "kinds": {}},
     }
 
 
@@ -104,7 +105,41 @@ def test_a_file_of_one_event_whose_hash_does_not_hold(opensearch: RealOpenSearch
     (tmp_path / "f").write_bytes(orjson.dumps(stream(1)[0]).replace(b"Dow", b"Doe") + b"\n")
     done = auditpipe(opensearch, tmp_path, "verify", "f")
     assert done.code == 1
-    assert "not verifiable: 1 events in 1 streams, 1 of them open; the hashes do not hold, not one of them" in done.err
+    assert (
+        "not verifiable: 1 events in 1 streams (1 not closed in this view); the hashes do not hold, not one of them"
+        in done.err
+    )
+
+
+def test_what_the_spool_of_this_machine_still_has_is_said(opensearch: RealOpenSearch, tmp_path: Path) -> None:
+    name, spool = organization(), tmp_path / "spool"
+    address = f"127.0.0.1:{free_port()}"  # nobody listens: what is emitted waits
+    with AuditLog("accounts", organization=name, forward=address, spool_dir=spool, exit_timeout=0) as audit:
+        emitted = [audit.emit("user.user.exported", occurred_at="2026-10-10T10:00:00Z") for _ in range(3)]
+        documents = [event.document() for event in emitted if event is not None]
+        store(opensearch, [documents[0], documents[2]])
+        environment = {**opensearch.environment(), "AUDITPIPE_SPOOL_DIR": str(spool)}
+        done = run("verify", "--org", name, env=environment)
+    assert done.code == 1
+    stream_id = documents[0]["audit"]["stream"]
+    command = f"auditpipe spool replay --stream {stream_id} --from 2 --to 2"
+    assert f"it is still in the spool of this machine: {command}\n" in done.out
+    assert done.said.startswith("findings: 2 events in 1 streams (1 open); ")
+
+
+def test_actions_that_the_catalogue_lacks_are_a_note_unless_they_are_named(
+    opensearch: RealOpenSearch, tmp_path: Path
+) -> None:
+    name = organization()
+    store(opensearch, stream(2, organization__id=name, event__action="accounts.card.blocked"))
+    done = auditpipe(opensearch, tmp_path, "verify", "--org", name)
+    assert done.code == 0
+    assert done.out.startswith("off catalogue: event.action: expected an action of the catalogue, got 'accounts.card.")
+    assert "(2 events, the first of them)" in done.out
+    (tmp_path / "own.json").write_text('{"actions": []}')
+    done = auditpipe(opensearch, tmp_path, "verify", "--org", name, "--actions", "own.json")
+    assert done.code == 1
+    assert done.out.count("misfit: event.action: ") == 2
 
 
 def test_a_full_stdout_is_said_and_withholds_the_manifest(
