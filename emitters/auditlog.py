@@ -53,6 +53,10 @@ class Stream:
     sequence: int = 0
     previous: str = GENESIS
 
+    def renew(self) -> None:
+        """Begin another stream: nothing more comes to the one that was."""
+        self.id, self.sequence, self.previous = identity.new_event_id(time.time_ns()), 0, GENESIS
+
 
 class AuditLog:
     """Emits audit events of one service.
@@ -195,9 +199,17 @@ class AuditLog:
         audit = document["audit"]
         audit["stream"], audit["sequence"], audit["previous"] = stream.id, stream.sequence + 1, stream.previous
         event = seal(document, checked)
-        self._transport.append(event, document, moment)
-        # Only now is the number spent: what could not be appended leaves no gap.
-        stream.sequence, stream.previous = audit["sequence"], audit["hash"]
+        try:
+            self._transport.append(event, document, moment)
+            # Only now is the number spent: what could not be appended leaves no gap.
+            stream.sequence, stream.previous = audit["sequence"], audit["hash"]
+        except SpoolError:
+            raise
+        except BaseException:
+            # Ctrl-C, or a SIGTERM that the application turns into SystemExit: the event may be there or not, and with
+            # it its number. A number that is there twice would be a finding; a stream that ends here is none.
+            stream.renew()
+            raise
         return event
 
     def context(self, **values: Any) -> AbstractContextManager[None]:

@@ -70,7 +70,7 @@ class SpoolTransport:
         self._connection: forward.ForwardSender | None = None
         self._done = threading.Condition()
         self._closed = False
-        self._appended = 0
+        self._counted_before = 0  # appended in folders that were removed, less what went on in the next
         self._acknowledged = 0
         self._rounds = 0
         self._started = False
@@ -91,13 +91,12 @@ class SpoolTransport:
         if self._homeless is not None:
             raise SpoolError(self._homeless)
         try:
-            (self._writer or self._open()).append(payload)
+            (self._writer if self._writer and self._started else self._open()).append(payload)
         except NoSpace:
             self._make_room()
             self._open().append(payload)
         except Retired:
             self._open().append(payload)  # waits for the folder that takes over
-        self._appended += 1  # callers hold the AuditLog's lock
         if self._sender.idle:
             self._sender.wake()
 
@@ -160,6 +159,11 @@ class SpoolTransport:
         self._reset()
 
     @property
+    def _appended(self) -> int:
+        """As the writer counts, so that no exception from outside (Ctrl-C) comes between an event and its number."""
+        return self._counted_before + (self._writer.count if self._writer else 0)
+
+    @property
     def _spooled(self) -> int:
         return self._appended - self._acknowledged
 
@@ -170,9 +174,9 @@ class SpoolTransport:
             if self._writer is None:
                 self._folder, self._backlog, self._writer = self._make_folder()
             if not self._started:
-                self._started = True
                 for worker in self._workers:
                     worker.start()
+                self._started = True
             return self._writer
 
     def _make_folder(self) -> tuple[Folder, Backlog, Writer]:
@@ -205,7 +209,7 @@ class SpoolTransport:
             for payload in waiting:
                 made[2].append(payload)
             gone = writer.waiting_count - len(waiting)
-            self._appended -= gone
+            self._counted_before = self._appended - gone - len(waiting)
             self._folder, self._backlog, self._writer = made
             self._homeless = None
             folder.release()

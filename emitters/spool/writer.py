@@ -55,7 +55,8 @@ class Writer:
         self._synced = 0
         self._last_sync = time.monotonic()
         self._acknowledged = 0
-        self._waiting_count = 0
+        self._count = 0  # frames appended
+        self._acknowledged_count = 0
         self._warned = False
         self._closed_because = f"{folder}: this spool is closed"
         self._recent: deque[tuple[Position, bytes]] = deque()
@@ -75,11 +76,18 @@ class Writer:
             self._check_room(len(frame))
             if self._size >= SEGMENT_BYTES:
                 self._open_next()
-            self._write(frame)
-            self._remember(payload)
-            self._size += len(frame)
-            self._written += len(frame)
-            self._waiting_count += 1
+            at = Position(self._segment, self._size)
+            try:
+                self._write(frame)
+                self._book(at, payload, len(frame))
+            except SpoolError:
+                raise
+            except BaseException:  # Ctrl-C or the like, before or after the write
+                if os.fstat(self._descriptor).st_size == at.offset + len(frame):
+                    self._book(at, payload, len(frame))
+                else:
+                    os.ftruncate(self._descriptor, at.offset)
+                raise
             target = self._written
         if self._fsync == "always":
             self._sync_up_to(target)
@@ -106,7 +114,7 @@ class Writer:
         """These frames need no room any more."""
         with self._lock:
             self._acknowledged += batch.size
-            self._waiting_count -= batch.count
+            self._acknowledged_count += batch.count
             if self._warned and self._waiting < self._limit * _NEARLY_FULL / 2:
                 self._warned = False
 
@@ -141,6 +149,8 @@ class Writer:
                 note(Position(self._segment, 0))
                 os.ftruncate(self._descriptor, 0)
                 self._size = 0
+                self._recent.clear()  # what was sent from disk may still be here, at places that are written again
+                self._recent_bytes = 0
 
     def has_vanished(self) -> bool:
         """Whether the segment is no longer there under its name: what is appended would be seen by nobody."""
@@ -170,9 +180,15 @@ class Writer:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _remember(self, payload: bytes) -> None:
-        self._recent.append((Position(self._segment, self._size), payload))
-        self._recent_bytes += len(payload)
+    def _book(self, at: Position, payload: bytes, size: int) -> None:
+        """Count a frame that is in the segment; a second time changes nothing."""
+        if at.offset == self._size:
+            self._size += size
+            self._written += size
+            self._count += 1
+        if not self._recent or self._recent[-1][0] < at:
+            self._recent.append((at, payload))
+            self._recent_bytes += len(payload)
         while self._recent_bytes > RECENT_BYTES:
             self._forget_first()
 
@@ -182,9 +198,14 @@ class Writer:
         return payload
 
     @property
+    def count(self) -> int:
+        """Frames that were appended."""
+        return self._count
+
+    @property
     def waiting_count(self) -> int:
         """Frames that are not acknowledged."""
-        return self._waiting_count
+        return self._count - self._acknowledged_count
 
     @property
     def _waiting(self) -> int:
