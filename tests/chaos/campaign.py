@@ -61,6 +61,9 @@ class Faults:
         try:
             while time.monotonic() < deadline and not self.stop.wait(_TEND_SECONDS):
                 self.problems += self.stage.world.tend() + self.stage.crew.tend()
+        except BaseException:
+            self.stage.world.give_up()
+            raise
         finally:
             self.stop.set()
             for thread in threads:
@@ -116,9 +119,9 @@ def _run(options: Options, world: World, crew: Crew, say: Say) -> Report:
     faults.run(lanes, options.minutes * 60, options.apart)
     say("the last fault is over; waiting until nothing waits")
     faults.problems += crew.finish()
-    settled = settle(world, crew)
+    settled, stuck = settle(world, crew)
     recoveries.stop()
-    say(f"at rest after {settled:.1f} s; checking")
+    say(f"waited for {settled:.1f} s; checking")
     book = ledger.read(crew.ledgers)
     result = check(book, read_stored(world))
     verify, problems = _verify(world)
@@ -126,7 +129,7 @@ def _run(options: Options, world: World, crew: Crew, say: Say) -> Report:
         **{"seed": options.seed, "minutes": options.minutes, "shipper": world.kind, "apart": options.apart},
         **{"faults": faults.counts, "emitters": crew.started, "refused": len(book.refused), "result": result},
         **{"recoveries": recoveries.done, "settled_seconds": settled, "verify": verify},
-        problems=faults.problems + problems,
+        problems=faults.problems + stuck + problems,
     )
 
 

@@ -5,17 +5,21 @@ supervisor would not: dead processes are started again, suspended ones go on, co
 """
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from auditpipe.pipeline.local import node, shipper
+from auditpipe.schemas.errors import OutOfReach
 from auditpipe.schemas.identity import index_of
 from tests.chaos.crew import Crew
 from tests.chaos.schedule import Step
 from tests.chaos.world import World
 from tests.proxy import Proxy
+
+_OPERATOR_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -139,8 +143,18 @@ def _month_blocked(stage: Stage, step: Step) -> Iterator[Sign]:
 
 
 def _set_write_block(world: World, index: str, value: bool | None) -> None:
-    status, answer = world.admin.ask("PUT", f"/{index}/_settings", {"index.blocks.write": value})
-    assert status == 200, answer
+    """As an operator does, who tries again where a busy node does not answer in time."""
+    deadline = time.monotonic() + _OPERATOR_SECONDS
+    while True:
+        try:
+            status, answer = world.admin.ask("PUT", f"/{index}/_settings", {"index.blocks.write": value})
+        except OutOfReach as error:
+            status, answer = 0, error
+        if status == 200:
+            return
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the write block of {index} can't be set to {value}: {status} {answer}")
+        time.sleep(1.0)
 
 
 FAULTS: dict[str, Fault] = {

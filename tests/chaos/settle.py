@@ -15,27 +15,24 @@ DEADLINE_SECONDS = 300.0
 _POLL_SECONDS = 0.5
 
 
-class StuckError(Exception):
-    """Something did not come to rest. The message names it."""
-
-
-def settle(world: World, crew: Crew, deadline: float = DEADLINE_SECONDS) -> float:
-    """Seconds until nothing waits anywhere: a new application drains the spool, the rest happens by itself.
-
-    Stuck after `deadline` seconds. Parts that end meanwhile are started again, as by a supervisor.
+def settle(world: World, crew: Crew, deadline: float = DEADLINE_SECONDS) -> tuple[float, list[str]]:
+    """Seconds until nothing waits anywhere, and what went wrong: a new application drains the spool, the rest happens
+    by itself, at most within `deadline` seconds. Parts that end meanwhile are started again, as by a supervisor.
     """
     began = time.monotonic()
+    problems: list[str] = []
     drain = crew.drain(deadline)
     try:
         while what := list(_waiting(world, crew, drain)):
             if time.monotonic() - began > deadline:
-                raise StuckError(f"not at rest {deadline:.0f} s after the last fault: {'; '.join(what)}")
-            world.tend()
+                problems.append(f"not at rest {deadline:.0f} s after the last fault: {'; '.join(what)}")
+                break
+            problems += world.tend()
             time.sleep(_POLL_SECONDS)
     finally:
         drain.kill()
         drain.wait()
-    return time.monotonic() - began
+    return time.monotonic() - began, problems
 
 
 def _waiting(world: World, crew: Crew, drain: "subprocess.Popen[bytes]") -> Iterator[str]:

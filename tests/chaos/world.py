@@ -14,10 +14,12 @@ from auditpipe.pipeline.local.home import Home
 from auditpipe.pipeline.local.node import NodeOptions
 from auditpipe.pipeline.local.readiness import Admin
 from auditpipe.pipeline.local.shipper import ShipperOptions
+from auditpipe.schemas.errors import AuditpipeError, NotFinished
 from auditpipe.schemas.settings import load, profile_path
 from tests.proxy import Proxy
 
 HEAP = "768m"
+NODE_TRIES = 3
 #: Below those that the system gives to outgoing connections. One of these could take the port of a part that is down: a
 #: client that tries that port again and again ends up connected to itself, and the part can't start.
 _PORTS = range(15_000, 32_000)
@@ -48,6 +50,7 @@ class World:
         self.forward = Proxy(("127.0.0.1", self._shipper_options.port))
         self.opensearch = Proxy(("127.0.0.1", self.node_options.port))
         self.locks = {name: threading.Lock() for name in local.NAMES}
+        self._given_up = False
         self._starts = {
             node.NAME: self.start_node,
             shipper.NAME: self.start_shipper,
@@ -70,8 +73,19 @@ class World:
         return f"127.0.0.1:{self.forward.port}"
 
     def start_node(self) -> cluster.Cluster:
-        """Start it unless it runs; returns when it answers."""
+        """Start it unless it runs; returns when it answers. Tried again as by a supervisor: a busy machine is slow."""
+        for _ in range(NODE_TRIES - 1):
+            try:
+                return cluster.ensure(self.home, self.node_options)
+            except NotFinished:
+                if self._given_up:
+                    raise
         return cluster.ensure(self.home, self.node_options)
+
+    def give_up(self) -> None:
+        """The campaign is broken off: kill the node, so that nobody waits for it any more."""
+        self._given_up = True
+        self.signal(node.NAME, signal.SIGKILL)
 
     def start_shipper(self) -> None:
         """Start it; returns when it listens."""
@@ -114,6 +128,8 @@ class World:
                     said = process.last_lines(Path(record.log), 5)
                     died.append(f"{name} ended by itself ({how or 'it is not known how'}): {said}")
                     self._starts[name]()
+            except AuditpipeError as error:
+                died.append(f"{name} can't be started again: {error}")
             finally:
                 lock.release()
         return died
