@@ -12,6 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -157,11 +158,13 @@ def stop(record: Record, *, patience_s: float = 30.0) -> None:
     process = record.process()
     if process is None:
         return
-    process.terminate()
-    if record.is_suspended():  # it gets no signal but SIGKILL before it goes on
-        process.resume()
+    with suppress(psutil.NoSuchProcess):  # it ends by itself meanwhile
+        process.terminate()
+        if record.is_suspended():  # it gets no signal but SIGKILL before it goes on
+            process.resume()
     if not _gone(record, patience_s):
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
         if not _gone(record, 10.0):
             raise NotFinished(f"{record.name} (process {record.pid}) does not end, even by SIGKILL")
 

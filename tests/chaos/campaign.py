@@ -60,7 +60,7 @@ class Faults:
         deadline = time.monotonic() + seconds
         try:
             while time.monotonic() < deadline and not self.stop.wait(_TEND_SECONDS):
-                self.problems += self.stage.world.tend() + self.stage.crew.tend()
+                self.tell(*self.stage.world.tend(), *self.stage.crew.tend())
         except BaseException:
             self.stage.world.give_up()
             raise
@@ -69,7 +69,13 @@ class Faults:
             for thread in threads:
                 thread.join(LANE_SECONDS)
                 if thread.is_alive():
-                    self.problems.append(f"the lane {thread.name} does not end its fault")
+                    self.tell(f"the lane {thread.name} does not end its fault")
+
+    def tell(self, *problems: str) -> None:
+        """Say what may not be, and keep it for the report."""
+        for problem in problems:
+            self.say(f"PROBLEM: {problem}")
+            self.problems.append(problem)
 
     def _lane(self, steps: Iterator[Step], apart: bool) -> None:
         try:
@@ -78,7 +84,7 @@ class Faults:
                     return
                 self._do(step, apart)
         except Exception as error:  # noqa: BLE001  # whatever it is: the campaign ends, and says it
-            self.problems.append(f"{type(error).__name__} in a fault: {error}")
+            self.tell(f"{type(error).__name__} in a fault: {error}")
             self.stop.set()
 
     def _do(self, step: Step, apart: bool) -> None:
@@ -118,7 +124,7 @@ def _run(options: Options, world: World, crew: Crew, say: Say) -> Report:
     lanes = {"apart": schedule.apart(options.seed)} if options.apart else _lanes(options.seed)
     faults.run(lanes, options.minutes * 60, options.apart)
     say("the last fault is over; waiting until nothing waits")
-    faults.problems += crew.finish()
+    faults.tell(*crew.finish())
     settled, stuck = settle(world, crew)
     recoveries.stop()
     say(f"waited for {settled:.1f} s; checking")

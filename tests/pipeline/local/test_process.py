@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
@@ -82,6 +84,23 @@ def test_stop_kills_what_does_not_listen(start, tmp_path):
     wait_for(lambda: "ready" in (tmp_path / "part.log").read_text())
     process.stop(record, patience_s=0.2)
     assert record.process() is None
+
+
+def test_one_that_ends_by_itself_just_before_a_signal_is_stopped_too(start, monkeypatch):
+    record = start()
+    wait_for(lambda: "ready" in process.last_lines(Path(record.log)))
+    found = process.Record.process
+
+    def found_and_then_gone(self):
+        there = found(self)
+        if there is not None:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        return there
+
+    monkeypatch.setattr(process.Record, "process", found_and_then_gone)
+    process.stop(record)
+    assert found(record) is None
 
 
 def test_one_that_is_suspended_is_told_from_one_that_works_and_can_be_stopped(start, tmp_path):
