@@ -67,8 +67,7 @@ class Record:
         """The process, if this very one still runs."""
         try:
             process = psutil.Process(self.pid)
-            same = _identity(process) == self.identity
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+            return process if _identity(process) == self.identity and not _is_over(process) else None
         except psutil.NoSuchProcess:
             return None
 
@@ -167,6 +166,13 @@ def stop(record: Record, *, patience_s: float = 30.0) -> None:
             process.kill()
         if not _gone(record, 10.0):
             raise NotFinished(f"{record.name} (process {record.pid}) does not end, even by SIGKILL")
+
+
+def _is_over(process: psutil.Process) -> bool:
+    """Whether it does nothing any more and holds nothing. A program of many threads is a zombie already while its last
+    threads end, which on a busy machine takes a while: until then its ports and locks are not free.
+    """
+    return bool(process.status() == psutil.STATUS_ZOMBIE) and process.num_threads() <= 1
 
 
 def _identity(process: psutil.Process) -> str:
