@@ -15,7 +15,7 @@ from tests.stored import environment
 ROOT = Path(__file__).resolve().parents[2]
 #: Emits steadily and is spared: its next event tells when the way to the index is free again.
 WATCHER_PAUSE = 0.1
-END_SECONDS = 20.0
+END_SECONDS = 60.0
 
 
 @dataclass(frozen=True, eq=False)
