@@ -25,7 +25,7 @@ from tests.stored import run as run_command
 
 Say = Callable[[str], None]
 #: A lane ends its fault before it ends: a node that was just killed is waited for.
-LANE_SECONDS = 240.0
+LANE_SECONDS = 600.0
 _TEND_SECONDS = 0.5
 #: One fault at a time: so long is a recovery waited for before the next.
 APART_SECONDS = 120.0
