@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench generate clean
+.PHONY: demo test lint bench chaos generate clean
 
 demo: $(STAMP)
 	$(BIN)/auditpipe demo
@@ -19,6 +19,10 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+# Faults of every kind at once, then: is an event lost, doubled or altered? MINUTES, SEED, SHIPPER as docs/reliability.md.
+chaos: $(STAMP)
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) --shipper $(or $(SHIPPER),auto)
 
 # The published JSON Schema, the index mapping and the generated documents, from the code that defines them.
 generate: $(STAMP)

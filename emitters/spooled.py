@@ -92,7 +92,7 @@ class SpoolTransport:
         if self._homeless is not None:
             raise SpoolError(self._homeless)
         try:
-            ticket = (self._writer or self._open()).append(payload)
+            ticket = (self._writer if self._writer and self._started else self._open()).append(payload)
         except NoSpace:
             self._make_room()
             ticket = self._open().append(payload)
@@ -182,9 +182,9 @@ class SpoolTransport:
             if self._writer is None:
                 self._folder, self._backlog, self._writer = self._make_folder()
             if not self._started:
-                self._started = True
                 for worker in self._workers:
                     worker.start()
+                self._started = True
             return self._writer
 
     def _make_folder(self) -> tuple[Folder, Backlog, Writer]:

@@ -39,8 +39,9 @@ class Worker:
         return self._stopped.is_set()
 
     def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+        """Begin; a second time changes nothing."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def wake(self) -> None:
         """There is work."""

@@ -163,6 +163,8 @@ class Writer:
                 note(Position(self._segment, 0))
                 os.ftruncate(self._descriptor, 0)
                 self._size = 0
+                self._recent.clear()  # what was sent from disk may still be here, at places that are written again
+                self._recent_bytes = 0
 
     def has_vanished(self) -> bool:
         """Whether the segment is no longer there under its name: what is appended would be seen by nobody."""

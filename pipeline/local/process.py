@@ -12,6 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -66,8 +67,7 @@ class Record:
         """The process, if this very one still runs."""
         try:
             process = psutil.Process(self.pid)
-            same = _identity(process) == self.identity
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+            return process if _identity(process) == self.identity and not _is_over(process) else None
         except psutil.NoSuchProcess:
             return None
 
@@ -157,13 +157,22 @@ def stop(record: Record, *, patience_s: float = 30.0) -> None:
     process = record.process()
     if process is None:
         return
-    process.terminate()
-    if record.is_suspended():  # it gets no signal but SIGKILL before it goes on
-        process.resume()
+    with suppress(psutil.NoSuchProcess):  # it ends by itself meanwhile
+        process.terminate()
+        if record.is_suspended():  # it gets no signal but SIGKILL before it goes on
+            process.resume()
     if not _gone(record, patience_s):
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
         if not _gone(record, 10.0):
             raise NotFinished(f"{record.name} (process {record.pid}) does not end, even by SIGKILL")
+
+
+def _is_over(process: psutil.Process) -> bool:
+    """Whether it does nothing any more and holds nothing. A program of many threads is a zombie already while its last
+    threads end, which on a busy machine takes a while: until then its ports and locks are not free.
+    """
+    return bool(process.status() == psutil.STATUS_ZOMBIE) and process.num_threads() <= 1
 
 
 def _identity(process: psutil.Process) -> str:

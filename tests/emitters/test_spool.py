@@ -211,3 +211,19 @@ def test_acknowledged_segments_stay_for_a_time(tmp_path: Path, monkeypatch: pyte
     assert len(list((tmp_path / "w").glob("*.seg"))) == 1
     backlog.discard(-1, 0, active=None)
     assert list((tmp_path / "w").glob("*.seg")) == []
+
+
+def test_what_was_sent_from_disk_is_not_sent_in_the_place_of_what_comes_after_it(tmp_path: Path) -> None:
+    """An emptied segment gives its places out again: what memory still holds of them is of the past."""
+    appender = make(tmp_path / "w")
+    appender.append(b"old 1")
+    appender.append(b"old 2")
+    appender.start_over(appender.position, lambda _: None)
+    appender.append(b"new 1")
+    appender.append(b"new 2")
+    second = Position(1, frames.HEADER.size + len(b"new 1"))
+    batch = appender.take(second, 1000, 10)
+    assert batch is None or batch.entries == b"new 2"
+    backlog = Backlog(tmp_path / "w")
+    backlog.acknowledge(Position(1, 0))
+    assert read_all(backlog) == [b"new 1new 2"]

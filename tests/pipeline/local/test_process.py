@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
+import socket
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
@@ -15,7 +18,15 @@ SLEEP = "import time; print('ready', flush=True); time.sleep(600)"
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"
 )
-
+#: Listens and tells its port; its first thread ends, and another does not.
+WITHOUT_FIRST_THREAD = """
+import ctypes, socket, threading, time
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+threading.Thread(target=time.sleep, args=(600,)).start()
+time.sleep(0.5)
+ctypes.CDLL(None).pthread_exit(None)
+"""
 
 WRONG_TYPES = json.dumps(
     {"name": "part", "pid": "1", "started": 1.0, "identity": "", "address": "", "log": "", "program": ""}
@@ -82,6 +93,34 @@ def test_stop_kills_what_does_not_listen(start, tmp_path):
     wait_for(lambda: "ready" in (tmp_path / "part.log").read_text())
     process.stop(record, patience_s=0.2)
     assert record.process() is None
+
+
+def test_one_whose_last_threads_have_not_ended_still_holds_its_port(start):
+    """As a killed Java does on a busy machine: the program is a zombie, and another can't listen where it did."""
+    record = start(WITHOUT_FIRST_THREAD)
+    wait_for(lambda: psutil.Process(record.pid).status() == psutil.STATUS_ZOMBIE)
+    assert record.process() is not None
+    process.stop(record, patience_s=0.2)
+    assert record.process() is None
+    with socket.create_server(("127.0.0.1", int(process.last_lines(Path(record.log))))):
+        pass
+
+
+def test_one_that_ends_by_itself_just_before_a_signal_is_stopped_too(start, monkeypatch):
+    record = start()
+    wait_for(lambda: "ready" in process.last_lines(Path(record.log)))
+    found = process.Record.process
+
+    def found_and_then_gone(self):
+        there = found(self)
+        if there is not None:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        return there
+
+    monkeypatch.setattr(process.Record, "process", found_and_then_gone)
+    process.stop(record)
+    assert found(record) is None
 
 
 def test_one_that_is_suspended_is_told_from_one_that_works_and_can_be_stopped(start, tmp_path):

@@ -1,0 +1,69 @@
+"""The wait after the last fault: until every part is empty, or a deadline that names what is stuck."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+
+from auditpipe.pipeline.local import counts
+from auditpipe.schemas.errors import AuditpipeError
+from auditpipe.schemas.identity import INDEX_PATTERN
+from tests.chaos import ledger
+from tests.chaos.crew import Crew
+from tests.chaos.world import World
+
+DEADLINE_SECONDS = 300.0
+_POLL_SECONDS = 0.5
+
+
+def settle(world: World, crew: Crew, deadline: float = DEADLINE_SECONDS) -> tuple[float, list[str]]:
+    """Seconds until nothing waits anywhere, and what went wrong: a new application drains the spool, the rest happens
+    by itself, at most within `deadline` seconds. Parts that end meanwhile are started again, as by a supervisor.
+    """
+    began = time.monotonic()
+    problems: list[str] = []
+    drain = crew.drain(deadline)
+    try:
+        while what := list(_waiting(world, crew, drain)):
+            if time.monotonic() - began > deadline:
+                problems.append(f"not at rest {deadline:.0f} s after the last fault: {'; '.join(what)}")
+                break
+            problems += world.tend()
+            time.sleep(_POLL_SECONDS)
+    finally:
+        drain.kill()
+        drain.wait()
+    return time.monotonic() - began, problems
+
+
+def _waiting(world: World, crew: Crew, drain: "subprocess.Popen[bytes]") -> Iterator[str]:
+    code = drain.poll()
+    if code is None:
+        yield "the spool is not drained"
+    elif code:
+        yield f"the application that drains the spool ended with {code}: see emitters.log"
+    try:
+        waiting = counts.count(world.home)
+        if waiting.dead_letters:
+            yield f"{waiting.dead_letters} dead letters"
+        if waiting.chunks:
+            yield f"{waiting.chunks} chunks of Fluent Bit"
+        if waiting.parked:
+            yield f"parked: {dict(waiting.parked)}"
+    except FileNotFoundError as gone:
+        yield f"{gone.filename} has just been delivered"
+    if code == 0:
+        yield from _missing(world, crew)
+
+
+def _missing(world: World, crew: Crew) -> Iterator[str]:
+    try:
+        world.admin.ask("POST", f"/{INDEX_PATTERN}/_refresh")
+        status, answer = world.admin.ask("GET", f"/{INDEX_PATTERN}/_count")
+    except AuditpipeError as error:
+        yield str(error)
+        return
+    promised = len(ledger.read(crew.ledgers).kept)
+    if status != 200 or answer["_shards"]["failed"]:
+        yield f"OpenSearch does not count its events: {answer}"
+    elif answer["count"] < promised:
+        yield f"{promised - answer['count']} events or more are in a ledger and not in OpenSearch"
