@@ -2,60 +2,30 @@
 
 import socket
 import ssl
-import stat
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgpack
 import pytest
-from click.testing import CliRunner
 
-from auditpipe.cli.commands.relay import command
 from auditpipe.emitters import AuditLog
 from auditpipe.emitters.forward import ForwardSender
 from auditpipe.emitters.forward import entry as emitted
 from auditpipe.pipeline.local import certificates
 from auditpipe.pipeline.relay.config import Limits, RelayConfig
-from auditpipe.pipeline.relay.security import Security, load_security
-from auditpipe.schemas.errors import NotAllowed, OutOfReach, SettingsError
-from auditpipe.schemas.settings import load
+from auditpipe.pipeline.relay.security import Security
+from auditpipe.schemas.errors import NotAllowed, OutOfReach
 from tests.conftest import free_port
 from tests.pipeline.relay.fake import FakeOpenSearch, fake_opensearch
 from tests.pipeline.relay.running import RunningRelay, running_relay, until
+from tests.pipeline.relay.secured import KEY, Files, make_files
 from tests.pipeline.relay.wire import START, Client, digest, entry, message, ping, record
-
-KEY = "a shared key, \u00fcber alles"
-
-
-@dataclass(frozen=True)
-class Files:
-    ca: Path
-    certificate: Path
-    key: Path
-    shared_key: Path
-
-    @property
-    def security(self) -> Security:
-        return load_security(self.certificate, self.key, self.shared_key)
-
-    def client(self, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self.ca)
-        if version is not None:
-            context.set_ciphers("DEFAULT:@SECLEVEL=0")
-            context.minimum_version = context.maximum_version = version
-        return context
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    folder = tmp_path_factory.mktemp("secrets")
-    made = certificates.ensure(folder / "certs")
-    shared_key = folder / "shared-key"
-    shared_key.touch(0o600)
-    shared_key.write_text(KEY + "\n")
-    return Files(made.ca, made.node.certificate, made.node.key, shared_key)
+    return make_files(tmp_path_factory.mktemp("secrets"))
 
 
 @pytest.fixture
@@ -299,81 +269,6 @@ def test_an_authority_that_the_client_does_not_know_is_said_on_both_sides(
     with pytest.raises(OutOfReach, match="certificate verify failed"):
         sender.deliver(emitted(START, record()), 1)
     until(lambda: refused(relay, "tls_failed") == 1)
-
-
-# -- where it may listen, and its files
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "relay.example", "127.0.0.1.example"])
-def test_beyond_loopback_both_are_needed(host: str, files: Files, tmp_path: Path) -> None:
-    settings, both = load({"url": "http://127.0.0.1:1"}, environment={}), files.security
-    for security, flag in (
-        (Security(), "--tls-cert-file FILE --tls-key-file FILE and --shared-key-file"),
-        (Security(tls=both.tls), "add --shared-key-file"),
-        (Security(shared_key=both.shared_key), "add --tls-cert-file"),
-    ):
-        with pytest.raises(SettingsError, match=flag):
-            RelayConfig(settings, (host, 24224), tmp_path, security=security)
-    RelayConfig(settings, (host, 24224), tmp_path, security=both)
-    with pytest.raises(SettingsError, match=r"--metrics .* loopback"):
-        RelayConfig(settings, ("127.0.0.1", 24224), tmp_path, metrics=(host, 24280), security=both)
-
-
-@pytest.mark.parametrize("mode", [0o644, 0o604, 0o602, 0o660, 0o666])
-def test_a_secret_that_others_can_read_or_change_is_refused(files: Files, tmp_path: Path, mode: int) -> None:
-    for name in ("shared_key", "key"):
-        copy = tmp_path / name
-        copy.write_bytes(getattr(files, name).read_bytes())
-        copy.chmod(mode)
-        given = {"shared_key": files.shared_key, "key": files.key, name: copy}
-        with pytest.raises(SettingsError, match=f"mode 0{mode:o}.*chmod 600"):
-            load_security(files.certificate, given["key"], given["shared_key"])
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [(None, "can't be read"), (b"", "empty"), (b"\nsecond", "empty"), (b"\xff\xfe", "UTF-8"), (b"x" * 70_000, "most")],
-)
-def test_a_shared_key_that_is_none_is_said(tmp_path: Path, content: bytes | None, problem: str) -> None:
-    path = tmp_path / "key"
-    if content is not None:
-        path.touch(0o600)
-        path.write_bytes(content)
-    with pytest.raises(SettingsError, match=problem):
-        load_security(None, None, path)
-    with pytest.raises(SettingsError, match=r"regular file|directory"):
-        load_security(None, None, tmp_path)
-
-
-def test_certificate_and_key_belong_together(files: Files, tmp_path: Path) -> None:
-    other = certificates.ensure(tmp_path / "other").node
-    encrypted = tmp_path / "encrypted"
-    encrypted.touch(0o600)
-    encrypted.write_bytes(_encrypted(files.key))
-    with pytest.raises(SettingsError, match="give both"):
-        load_security(files.certificate, None, None)
-    with pytest.raises(SettingsError, match="give both"):
-        load_security(None, files.key, None)
-    for key in (other.key, encrypted):
-        with pytest.raises(SettingsError, match="expected a PEM certificate and its PEM key without passphrase"):
-            load_security(files.certificate, key, None)
-    with pytest.raises(SettingsError, match="expected a PEM certificate"):
-        load_security(tmp_path / "absent", files.key, None)
-
-
-def _encrypted(key: Path) -> bytes:
-    from cryptography.hazmat.primitives import serialization as s
-
-    loaded = s.load_pem_private_key(key.read_bytes(), None)
-    return loaded.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.BestAvailableEncryption(b"passphrase"))
-
-
-def test_the_command_refuses_without_them_and_never_shows_a_secret(files: Files, tmp_path: Path) -> None:
-    outcome = CliRunner().invoke(command, ["--url", "http://127.0.0.1:1", "--listen", "0.0.0.0:24224"])
-    assert isinstance(outcome.exception, SettingsError)
-    assert "--shared-key-file" in str(outcome.exception)
-    assert KEY not in repr(files.security)
-    assert stat.S_IMODE(files.shared_key.stat().st_mode) == 0o600
 
 
 # -- other people's clients
