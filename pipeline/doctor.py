@@ -12,7 +12,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from auditpipe.pipeline import doctor_people, principals, provision, rest, writeonce
+from auditpipe.pipeline import doctor_people, doctor_shipper, principals, provision, rest, writeonce
 from auditpipe.pipeline.check import Check as Check
 from auditpipe.pipeline.check import Level as Level
 from auditpipe.pipeline.check import finding as finding
@@ -46,20 +46,11 @@ def examine(settings: Settings, reader: Settings | None = None) -> Iterator[Chec
     yield ok("cluster", f"{settings.url} is OpenSearch {answer['version']['number']}")
     for check in (_certificate, _security, _health, _disk, _blocks, _pipelines, _who_looked):
         yield from _guarded(check.__name__.strip("_").replace("_", " "), check(settings, client))
+    if reader is not None:
+        yield from _guarded("shipper's sign-in", doctor_shipper.sign_in(reader))
     yield from _guarded("write-once", _write_once(settings, client, reader))
     yield from _guarded("provisioning", _provisioned(client))
     yield from _guarded("access", _people(client))
-
-
-def shipper(settings: Settings) -> Check:
-    """Whether something listens where emitters send to."""
-    host, port = settings.forward
-    try:
-        with socket.create_connection((host, port), timeout=_TIMEOUT_S):
-            return ok("shipper", f"{host}:{port} answers")
-    except OSError as error:
-        remedy = "start it (`auditpipe up` for the local stack), or put AUDITPIPE_FORWARD right; events wait in spools"
-        return finding("shipper", f"{host}:{port} does not answer: {error.strerror or error}", remedy)
 
 
 def _guarded(name: str, checks: Iterator[Check]) -> Iterator[Check]:
@@ -105,14 +96,16 @@ def _security(settings: Settings, client: OpenSearch) -> Iterator[Check]:
 
 
 def _health(settings: Settings, client: OpenSearch) -> Iterator[Check]:
-    health = rest.get(client, "/_cluster/health")
+    health = rest.get(client, "/_cluster/health", level="indices")
     sentence = f"{health['status']}, {health['number_of_data_nodes']} data nodes"
     if health["status"] == "green":
         yield ok("health", sentence)
     elif health["status"] == "yellow":
         yield warn("health", f"{sentence}: a copy is missing", "add a node, or `auditpipe provision --replicas 0`")
     else:
-        yield finding("health", f"{sentence}: a part of some index is missing", "bring the missing nodes back")
+        red = ", ".join(name for name, index in sorted(health["indices"].items()) if index["status"] == "red")
+        remedy = "bring the missing nodes back; GET _cluster/allocation/explain says why a shard is nowhere"
+        yield finding("health", f"{sentence}: a part is missing of {red}: nothing is stored there", remedy)
 
 
 def _disk(settings: Settings, client: OpenSearch) -> Iterator[Check]:
@@ -200,7 +193,11 @@ def _write_once(settings: Settings, client: OpenSearch, reader: Settings | None)
         yield warn("write-once", "not tried: the admin certificate passes it", "look again as anyone else (--profile)")
         return
     anyone = client if asked is settings else connect(asked, opaque_id=tool_id("doctor"))
-    events = writeonce.probe(anyone)
+    try:
+        events = writeonce.probe(anyone)
+    except NotAllowed as error:
+        yield warn("write-once", f"not tried: {error}", "put that sign-in right first")
+        return
     if events is WriteOnce.YES:
         yield ok("write-once", f"holds on {INDEX_PATTERN}")
     else:
