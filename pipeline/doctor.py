@@ -29,6 +29,8 @@ from auditpipe.schemas.settings import Settings
 _RENEW_WITHIN_DAYS = 30
 _TIMEOUT_S = 10.0
 _WATERMARK = "cluster.routing.allocation.disk.watermark."
+#: The node sets these when its disk is over the flood stage, and lifts them when it is not.
+_FULL_DISK_BLOCKS = ("index.blocks.read_only_allow_delete", "cluster.blocks.create_index")
 _UNITS = {"b": 1, "kb": 2**10, "mb": 2**20, "gb": 2**30, "tb": 2**40, "pb": 2**50}
 
 
@@ -140,13 +142,25 @@ def _must_be_free(mark: str, total: int) -> float:
 
 
 def _blocks(settings: Settings, client: OpenSearch) -> Iterator[Check]:
+    layers = rest.get(client, "/_cluster/settings", flat_settings="true") or {}
     indices = rest.get(client, f"/{INDEX_PATTERN}/_settings/index.blocks.*", flat_settings="true") or {}
-    blocked = {index: [k for k, v in body["settings"].items() if v == "true"] for index, body in indices.items()}
-    named = [f"{index} ({', '.join(keys)})" for index, keys in sorted(blocked.items()) if keys]
-    if named:
-        remedy = "free the disk if it was full, then set these to null with the admin certificate"
-        yield finding("blocks", f"{', '.join(named)} take no event", remedy)
-    else:
+    blocked: dict[str, list[str]] = {}
+    for layer, found in layers.items():
+        for key, value in found.items():
+            if key.startswith("cluster.blocks.") and value == "true":
+                blocked.setdefault(key, []).append(f"the whole cluster ({layer})")
+    for index, body in sorted(indices.items()):
+        for key, value in body["settings"].items():
+            if value == "true":
+                blocked.setdefault(key, []).append(index)
+    for key, names in blocked.items():
+        which = names[0] if len(names) == 1 else f"{len(names)}, {names[0]} to {names[-1]}"
+        if key in _FULL_DISK_BLOCKS:
+            remedy = "free the disk; the node lifts this by itself, within a minute"
+            yield finding("blocks", f"{which}: blocked by {key}: the disk was full", remedy)
+        else:
+            yield finding("blocks", f"{which}: blocked by {key}", "set it to null with the admin certificate")
+    if not blocked:
         yield ok("blocks", f"none on {INDEX_PATTERN}")
 
 
