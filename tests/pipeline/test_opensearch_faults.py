@@ -1,7 +1,7 @@
 """OpenSearch under faults, with a real node: events wait where they are, nothing is given up, the cause is told.
 
-The faults are confined to a month and a user of the test's own, since the node is shared. What befalls a whole node is
-in tests/cli/commands/test_stack_faults.py.
+The faults are confined to a month and a user of the test's own, since the node is shared. What befalls a whole node, a
+full disk among it, is in tests/cli/commands/test_stack_faults.py.
 """
 
 import secrets
@@ -88,15 +88,8 @@ def red(place: Place) -> None:
     place.make_month(**{"index.routing.allocation.require._name": "nowhere"})
 
 
-def blocked(name: str) -> Step:
-    def make(place: Place) -> None:
-        place.make_month(**{f"index.blocks.{name}": True})
-
-    return make
-
-
-def unblocked(name: str) -> Step:
-    return lambda place: place.set(f"index.blocks.{name}", None)
+def blocked(place: Place) -> None:
+    place.make_month(**{"index.blocks.write": True})
 
 
 def wrong_password(place: Place) -> None:
@@ -113,8 +106,7 @@ FAULTS = {
     "red index": Fault(
         red, lambda place: place.set("index.routing.allocation.require._name", None), "missing_shard", "health"
     ),
-    "write block": Fault(blocked("write"), unblocked("write"), "write_block", "blocks"),
-    "flood stage": Fault(blocked("read_only_allow_delete"), unblocked("read_only_allow_delete"), "disk_full", "blocks"),
+    "write block": Fault(blocked, lambda place: place.set("index.blocks.write", None), "write_block", "blocks"),
     "wrong password": Fault(
         wrong_password,
         lambda place: place.change_writer(password=place.writer.password),
