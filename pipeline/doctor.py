@@ -46,7 +46,7 @@ def examine(settings: Settings, reader: Settings | None = None) -> Iterator[Chec
         yield finding("cluster", f"{settings.url} does not answer as OpenSearch does", "is the path in the URL right?")
         return
     yield ok("cluster", f"{settings.url} is OpenSearch {answer['version']['number']}")
-    for check in (_certificate, _security, _health, _disk, _blocks, _pipelines, _who_looked):
+    for check in (_certificate, _security, _health, _closed, _disk, _blocks, _pipelines, _who_looked):
         yield from _guarded(check.__name__.strip("_").replace("_", " "), check(settings, client))
     if reader is not None:
         yield from _guarded("shipper's sign-in", doctor_shipper.sign_in(reader))
@@ -110,6 +110,16 @@ def _health(settings: Settings, client: OpenSearch) -> Iterator[Check]:
         yield finding("health", f"{sentence}: a part is missing of {red}: nothing is stored there", remedy)
 
 
+def _closed(settings: Settings, client: OpenSearch) -> Iterator[Check]:
+    """A closed index is green, and a search over all months passes over it without a word."""
+    columns = {"h": "index,status", "format": "json", "expand_wildcards": "all"}
+    found = rest.get(client, f"/_cat/indices/{INDEX_PATTERN}", **columns) or []
+    closed = sorted(row["index"] for row in found if row["status"] == "close")
+    if closed:
+        told = f"{', '.join(closed)} closed: what is in it is not shown, and what belongs in it not stored"
+        yield finding("closed", told, f"POST {closed[0]}/_open with the admin certificate")
+
+
 def _disk(settings: Settings, client: OpenSearch) -> Iterator[Check]:
     layers = rest.get(client, "/_cluster/settings", include_defaults="true", flat_settings="true") or {}
     marks = {**layers.get("defaults", {}), **layers.get("persistent", {}), **layers.get("transient", {})}
@@ -156,7 +166,7 @@ def _blocks(settings: Settings, client: OpenSearch) -> Iterator[Check]:
     for key, names in blocked.items():
         which = names[0] if len(names) == 1 else f"{len(names)}, {names[0]} to {names[-1]}"
         if key in _FULL_DISK_BLOCKS:
-            remedy = "free the disk; the node lifts this by itself, within a minute"
+            remedy = "free the disk; the node lifts this by itself, in a minute or two"
             yield finding("blocks", f"{which}: blocked by {key}: the disk was full", remedy)
         else:
             yield finding("blocks", f"{which}: blocked by {key}", "set it to null with the admin certificate")

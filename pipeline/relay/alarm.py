@@ -14,6 +14,7 @@ ADVICE = {
     "credentials": "check the shipper's name and password",
     "permission": "the shipper needs the role audit_writer: `auditpipe provision`",
     "missing_index": "make the month with `auditpipe provision`",
+    "closed_index": "open the month: `auditpipe doctor` names it",
     "missing_shard": "a shard of the month is not there: bring its node back",
     "write_block": "the index does not take writes: lift the block that `auditpipe doctor` names",
     "disk_full": "the disk of OpenSearch is over its flood stage: free some of it, they are sent then",
@@ -28,6 +29,7 @@ _CAUSES = {
     "missing_index": "index {index} does not exist: auditpipe provision --from {month}",
     "permission": "index {index} refuses the shipper: it needs the role audit_writer",
     "write_block": "index {index} does not take writes: lift the block that `auditpipe doctor` names",
+    "closed_index": "index {index} is closed: open it",
     "missing_shard": "index {index} has a shard that is not there: bring its node back",
 }
 

@@ -41,6 +41,7 @@ _LONGEST_DETAIL = 500
 #: Troubles that have a cause of their own, which the status alone does not tell.
 _TROUBLES = {
     (404, "index_not_found_exception"): "missing_index",
+    (400, "index_closed_exception"): "closed_index",
     (403, "cluster_block_exception"): "write_block",
     (429, "cluster_block_exception"): "disk_full",  # the flood stage: the node sets and lifts this block by itself
     (503, "unavailable_shards_exception"): "missing_shard",

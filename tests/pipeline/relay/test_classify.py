@@ -48,6 +48,7 @@ def item(status: Any, kind: str = "", reason: str = "", **more: Any) -> dict[str
         (item(404, "index_not_found_exception", "no such index"), AGAIN, "missing_index"),
         (item(403, "security_exception", "no permissions"), AGAIN, "permission"),
         (item(403, "cluster_block_exception", "index [x] blocked by"), AGAIN, "write_block"),
+        (item(400, "index_closed_exception", "closed"), AGAIN, "closed_index"),
         (item(429, "cluster_block_exception", "flood stage"), AGAIN, "disk_full"),
         (item(429, "rejected_execution_exception", "x"), AGAIN, "busy"),
         (item(503, "unavailable_shards_exception", "x"), AGAIN, "missing_shard"),
