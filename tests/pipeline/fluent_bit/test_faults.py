@@ -256,7 +256,12 @@ def without_header(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("damage", [cut, without_header])
 def test_a_damaged_chunk_stops_no_other_is_told_and_gives_what_can_be_read(
-    fake: FakeOpenSearch, authority: certificates.Certificates, fluent_bit_program: str, tmp_path: Path, damage: Any
+    fake: FakeOpenSearch,
+    authority: certificates.Certificates,
+    fluent_bit_program: str,
+    tmp_path: Path,
+    damage: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fake.outage = Fault()
     home = Home(tmp_path / "home")
@@ -269,16 +274,18 @@ def test_a_damaged_chunk_stops_no_other_is_told_and_gives_what_can_be_read(
         marks = [chunk[0]["event"]["id"].encode() for chunk in chunks]
         [bad] = [path for path in shipper.waiting() if marks[1] in path.read_bytes()]
         bad.write_bytes(damage(bad.read_bytes()))
-        os.utime(bad, (time() - 60, time() - 60))
         shipper.start()
         fake.outage = None
         wait_for(lambda: are_stored(fake, chunks[0] + chunks[2]) and shipper.waiting() == [bad])
         assert not are_stored(fake, chunks[1])
+        monkeypatch.setattr(counts, "SETTLED_SECONDS", 0.0)  # Fluent Bit touches it at its start
         assert set(counts.count(home).damaged) == {bad}
+        assert f"format check failed: forward.0/{bad.name}" in shipper.log.read_text()
 
         moved = home.rejected / bad.name
         home.rejected.mkdir(exist_ok=True)
         shutil.move(bad, moved)
+        os.utime(moved, (time() - 60, time() - 60))
         result = Replayer(open_transport(fake.settings_with(authority.ca))).round(dead.waiting(home.rejected))
         assert (result.refused, result.left) == (1, [])
         assert result.done == (0 if damage is without_header else sum(are_stored(fake, [one]) for one in chunks[1]))
