@@ -53,7 +53,7 @@ class Application:
             self.ids.append(event.id)
 
     def arrived(self) -> bool:
-        """Whether the spool is empty, and all of its events are in OpenSearch once, with the replayer's help or without."""
+        """Whether the spool is empty, and all of it is in OpenSearch once, by the replayer or without it."""
         if not self.audit.flush(timeout=90):
             return False
         return bool(until(self._are_stored, 90))
