@@ -118,6 +118,8 @@ def _closed(settings: Settings, client: OpenSearch) -> Iterator[Check]:
     if closed:
         told = f"{', '.join(closed)} closed: what is in it is not shown, and what belongs in it not stored"
         yield finding("closed", told, f"POST {closed[0]}/_open with the admin certificate")
+    else:
+        yield ok("closed", f"none of {INDEX_PATTERN}")
 
 
 def _disk(settings: Settings, client: OpenSearch) -> Iterator[Check]:
