@@ -49,6 +49,8 @@ def translate_transport(error: TransportError, peer: Peer) -> AuditpipeError:
         )
     if status == 404 and kind == "index_not_found_exception":
         return OutOfReach(f"{peer.url} has no audit indices ({reason}): run `auditpipe provision` first")
+    if status == 400 and kind == "index_closed_exception":
+        return OutOfReach(f"{peer.url}: a month is closed: an operator has to open it (`auditpipe doctor` names it)")
     if status == 404 and kind == "search_context_missing_exception":
         return NotFinished(f"{peer.url}: the view of the data expired while it was read: run the command again")
     if status == 400 and kind in _QUERY_ERRORS:
@@ -122,7 +124,7 @@ def _refused_credentials(who: str) -> str:
 
 
 def _forbidden(kind: str, reason: str, peer: Peer) -> NotAllowed | OutOfReach:
-    if kind == "cluster_block_exception":
+    if kind in ("cluster_block_exception", "index_create_block_exception"):
         return OutOfReach(f"{peer.url} has a block on this: {reason}; an operator has to lift it (`auditpipe doctor`)")
     named = _USER.search(reason)
     who = named[1] if named else peer.who

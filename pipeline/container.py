@@ -39,7 +39,7 @@ def prepare(volumes: Path) -> None:
     node, shipper, dashboards, super_admin = (
         volumes / name for name in ("node", "shipper", "dashboards", "super-admin")
     )
-    for folder in (signed.ca.parent, node, shipper, dashboards, super_admin, volumes / "buffer"):
+    for folder in (signed.ca.parent, node, shipper, dashboards, super_admin, volumes / "buffer", volumes / "snapshots"):
         make_private(folder, USER_ID)
         folder.chmod(0o700)
     for folder in (node, shipper, dashboards, super_admin):

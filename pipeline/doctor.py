@@ -12,7 +12,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from auditpipe.pipeline import doctor_people, principals, provision, rest, writeonce
+from auditpipe.pipeline import doctor_people, doctor_shipper, principals, provision, rest, writeonce
 from auditpipe.pipeline.check import Check as Check
 from auditpipe.pipeline.check import Level as Level
 from auditpipe.pipeline.check import finding as finding
@@ -29,6 +29,8 @@ from auditpipe.schemas.settings import Settings
 _RENEW_WITHIN_DAYS = 30
 _TIMEOUT_S = 10.0
 _WATERMARK = "cluster.routing.allocation.disk.watermark."
+#: The node sets these when its disk is over the flood stage, and lifts them when it is not.
+_FULL_DISK_BLOCKS = ("index.blocks.read_only_allow_delete", "cluster.blocks.create_index")
 _UNITS = {"b": 1, "kb": 2**10, "mb": 2**20, "gb": 2**30, "tb": 2**40, "pb": 2**50}
 
 
@@ -44,22 +46,13 @@ def examine(settings: Settings, reader: Settings | None = None) -> Iterator[Chec
         yield finding("cluster", f"{settings.url} does not answer as OpenSearch does", "is the path in the URL right?")
         return
     yield ok("cluster", f"{settings.url} is OpenSearch {answer['version']['number']}")
-    for check in (_certificate, _security, _health, _disk, _blocks, _pipelines, _who_looked):
+    for check in (_certificate, _security, _health, _closed, _disk, _blocks, _pipelines, _who_looked):
         yield from _guarded(check.__name__.strip("_").replace("_", " "), check(settings, client))
+    if reader is not None:
+        yield from _guarded("shipper's sign-in", doctor_shipper.sign_in(reader))
     yield from _guarded("write-once", _write_once(settings, client, reader))
     yield from _guarded("provisioning", _provisioned(client))
     yield from _guarded("access", _people(client))
-
-
-def shipper(settings: Settings) -> Check:
-    """Whether something listens where emitters send to."""
-    host, port = settings.forward
-    try:
-        with socket.create_connection((host, port), timeout=_TIMEOUT_S):
-            return ok("shipper", f"{host}:{port} answers")
-    except OSError as error:
-        remedy = "start it (`auditpipe up` for the local stack), or put AUDITPIPE_FORWARD right; events wait in spools"
-        return finding("shipper", f"{host}:{port} does not answer: {error.strerror or error}", remedy)
 
 
 def _guarded(name: str, checks: Iterator[Check]) -> Iterator[Check]:
@@ -105,14 +98,28 @@ def _security(settings: Settings, client: OpenSearch) -> Iterator[Check]:
 
 
 def _health(settings: Settings, client: OpenSearch) -> Iterator[Check]:
-    health = rest.get(client, "/_cluster/health")
+    health = rest.get(client, "/_cluster/health", level="indices")
     sentence = f"{health['status']}, {health['number_of_data_nodes']} data nodes"
     if health["status"] == "green":
         yield ok("health", sentence)
     elif health["status"] == "yellow":
         yield warn("health", f"{sentence}: a copy is missing", "add a node, or `auditpipe provision --replicas 0`")
     else:
-        yield finding("health", f"{sentence}: a part of some index is missing", "bring the missing nodes back")
+        red = ", ".join(name for name, index in sorted(health["indices"].items()) if index["status"] == "red")
+        remedy = "bring the missing nodes back; GET _cluster/allocation/explain says why a shard is nowhere"
+        yield finding("health", f"{sentence}: a part is missing of {red}: nothing is stored there", remedy)
+
+
+def _closed(settings: Settings, client: OpenSearch) -> Iterator[Check]:
+    """A closed index is green, and a search over all months passes over it without a word."""
+    columns = {"h": "index,status", "format": "json", "expand_wildcards": "all"}
+    found = rest.get(client, f"/_cat/indices/{INDEX_PATTERN}", **columns) or []
+    closed = sorted(row["index"] for row in found if row["status"] == "close")
+    if closed:
+        told = f"{', '.join(closed)} closed: what is in it is not shown, and what belongs in it not stored"
+        yield finding("closed", told, f"POST {closed[0]}/_open with the admin certificate")
+    else:
+        yield ok("closed", f"none of {INDEX_PATTERN}")
 
 
 def _disk(settings: Settings, client: OpenSearch) -> Iterator[Check]:
@@ -147,13 +154,25 @@ def _must_be_free(mark: str, total: int) -> float:
 
 
 def _blocks(settings: Settings, client: OpenSearch) -> Iterator[Check]:
+    layers = rest.get(client, "/_cluster/settings", flat_settings="true") or {}
     indices = rest.get(client, f"/{INDEX_PATTERN}/_settings/index.blocks.*", flat_settings="true") or {}
-    blocked = {index: [k for k, v in body["settings"].items() if v == "true"] for index, body in indices.items()}
-    named = [f"{index} ({', '.join(keys)})" for index, keys in sorted(blocked.items()) if keys]
-    if named:
-        remedy = "free the disk if it was full, then set these to null with the admin certificate"
-        yield finding("blocks", f"{', '.join(named)} take no event", remedy)
-    else:
+    blocked: dict[str, list[str]] = {}
+    for layer, found in layers.items():
+        for key, value in found.items():
+            if key.startswith("cluster.blocks.") and value == "true":
+                blocked.setdefault(key, []).append(f"the whole cluster ({layer})")
+    for index, body in sorted(indices.items()):
+        for key, value in body["settings"].items():
+            if value == "true":
+                blocked.setdefault(key, []).append(index)
+    for key, names in blocked.items():
+        which = names[0] if len(names) == 1 else f"{len(names)}, {names[0]} to {names[-1]}"
+        if key in _FULL_DISK_BLOCKS:
+            remedy = "free the disk; the node lifts this by itself, in a minute or two"
+            yield finding("blocks", f"{which}: blocked by {key}: the disk was full", remedy)
+        else:
+            yield finding("blocks", f"{which}: blocked by {key}", "set it to null with the admin certificate")
+    if not blocked:
         yield ok("blocks", f"none on {INDEX_PATTERN}")
 
 
@@ -200,7 +219,11 @@ def _write_once(settings: Settings, client: OpenSearch, reader: Settings | None)
         yield warn("write-once", "not tried: the admin certificate passes it", "look again as anyone else (--profile)")
         return
     anyone = client if asked is settings else connect(asked, opaque_id=tool_id("doctor"))
-    events = writeonce.probe(anyone)
+    try:
+        events = writeonce.probe(anyone)
+    except NotAllowed as error:
+        yield warn("write-once", f"not tried: {error}", "put that sign-in right first")
+        return
     if events is WriteOnce.YES:
         yield ok("write-once", f"holds on {INDEX_PATTERN}")
     else:

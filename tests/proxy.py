@@ -67,14 +67,20 @@ class Proxy:
             threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        pump(source, sink, self._flowing)
+        self._open -= {source, sink}
+
+
+def pump(source: socket.socket, sink: socket.socket, flowing: threading.Event | None = None) -> None:
+    """Copy what comes until one side ends, then end both; not while `flowing` is cleared."""
+    with suppress(OSError):
+        while data := source.recv(65536):
+            if flowing is not None:
+                flowing.wait()
+            sink.sendall(data)
+    for end in (source, sink):
         with suppress(OSError):
-            while data := source.recv(65536):
-                self._flowing.wait()
-                sink.sendall(data)
-        for end in (source, sink):
-            self._open.discard(end)
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+            end.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

@@ -47,11 +47,11 @@ def command(settings: Settings, output: str) -> int:
 
 
 def _checks(settings: Settings) -> Iterator["Check"]:
-    from auditpipe.pipeline import doctor
+    from auditpipe.pipeline import doctor, doctor_shipper
 
     local = _local_reader(settings)
     yield from doctor.examine(settings, local)
-    yield doctor.shipper(settings)
+    yield doctor_shipper.answers(settings)
     yield _spool(settings)
     if local is not None:
         from auditpipe.pipeline.local import checks

@@ -24,7 +24,8 @@ _NOT_RUNNING = 3
 @dataclass(frozen=True, slots=True)
 class _Numbers:
     """`stored` is None where nobody could be asked, and `problem` says why; `spooled` is None where the spool can't be
-    read. `parked`: by what they wait for. `no_index`: by the month that has none.
+    read. `parked`: by what they wait for. `no_index`: by the month that has none. `held_up`: what the shipper says that
+    its events wait for, and what to do.
     """
 
     stored: int | None
@@ -34,13 +35,14 @@ class _Numbers:
     spooled: int | None
     parked: dict[str, int]
     no_index: dict[str, int]
+    held_up: dict[str, str]
 
 
 @click.command("status", short_help="What runs, and what waits.")
 @click.option("--output", "-o", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--home", metavar="DIR", help="Whose stack.  [default: AUDITPIPE_HOME, else in XDG_STATE_HOME]")
 def command(output: str, home: str | None) -> int:
-    """Each part of the local stack: whether it runs, since when and where; and how many events are where.
+    """Each part of the local stack: whether it runs, since when and where; how many events are where, and why.
 
     Ends with 3 if a part does not run, or OpenSearch can't say how much it holds.
 
@@ -68,7 +70,7 @@ def _numbers(home: Any, parts: tuple["Part", ...], settings: Settings) -> _Numbe
     from auditpipe.pipeline.local.counts import count
 
     stored: int | None = None
-    problem: str | None = "OpenSearch does not run"
+    problem: str | None = f"nobody can be asked: OpenSearch is {parts[0].state.value}"
     no_index: dict[str, int] = {}
     if parts[0].running:
         try:
@@ -80,7 +82,25 @@ def _numbers(home: Any, parts: tuple["Part", ...], settings: Settings) -> _Numbe
         spooled = count_spooled(settings.spool_dir)
     except SpoolError:
         spooled = None
-    return _Numbers(stored, problem, waiting.dead_letters, waiting.chunks, spooled, dict(waiting.parked), no_index)
+    return _Numbers(
+        stored,
+        problem,
+        waiting.dead_letters,
+        waiting.chunks,
+        spooled,
+        dict(waiting.parked),
+        no_index,
+        _held_up(parts),
+    )
+
+
+def _held_up(parts: tuple["Part", ...]) -> dict[str, str]:
+    from auditpipe.pipeline.check import Level
+    from auditpipe.pipeline.local import health, shipper
+
+    running = [part.record for part in parts if part.name == shipper.NAME and part.running and part.record is not None]
+    found = [check for record in running for check in health.examine(record)]
+    return {check.sentence: check.remedy for check in found if check.level is not Level.OK}
 
 
 def _asked(home: Any) -> tuple[int, dict[str, int]]:
@@ -92,7 +112,8 @@ def _asked(home: Any) -> tuple[int, dict[str, int]]:
     settings = load({"home": str(home.root)}, profile="local", environment={})
     client = connect(settings, opaque_id=tool_id("status"), read_seconds=10)
     with edge():
-        stored = complete(client.count(index=INDEX_PATTERN))["count"]
+        # A closed month would be passed over, and its events not counted.
+        stored = complete(client.count(index=INDEX_PATTERN, params={"expand_wildcards": "open,closed"}))["count"]
     return stored, months.missing(home, client)
 
 
@@ -137,3 +158,7 @@ def _show(parts: tuple["Part", ...], numbers: _Numbers) -> None:
         click.echo(f"no index for {told}: {months.remedy(numbers.no_index)}")
     for wait, number in numbers.parked.items():
         click.echo(f"parked       {number}  (waiting for: {printable(wait)})")
+    for sentence, remedy in numbers.held_up.items():
+        click.echo(f"held up      {printable(sentence)} -> {printable(remedy)}")
+    if numbers.spooled or numbers.chunks:
+        click.echo("If they stay, `auditpipe doctor` says what is wrong.")

@@ -43,14 +43,20 @@ def read_name(name: str) -> ChunkName:
     return ChunkName(*match.group("tag", "status", "output")) if match else ChunkName(name, "", "")
 
 
+def damage(header: bytes, size: int) -> str:
+    """What is wrong with a file of `size` bytes that begins with these HEADER bytes; empty if nothing is seen there."""
+    if len(header) < HEADER or header[:2] != _MAGIC:
+        return "expected a chunk file of Fluent Bit, beginning with c1 00 and 24 bytes long at least"
+    expected = HEADER + int.from_bytes(header[_METADATA_LENGTH], "big") + int.from_bytes(header[_LENGTH], "big")
+    return f"expected {expected} bytes, the file has {size}" if expected > size else ""
+
+
 def read_content(data: bytes) -> bytes:
     """The content of a chunk file. ValueError: it is none, or was not written to its end."""
-    if len(data) < HEADER or data[:2] != _MAGIC:
-        raise ValueError("expected a chunk file of Fluent Bit, beginning with c1 00 and 24 bytes long at least")
+    if problem := damage(data[:HEADER], len(data)):
+        raise ValueError(problem)
     start = HEADER + int.from_bytes(data[_METADATA_LENGTH], "big")
     length = int.from_bytes(data[_LENGTH], "big")
-    if start + length > len(data):
-        raise ValueError(f"expected {start + length} bytes, the file has {len(data)}")
     if not length:
         # Files of old versions do not tell: everything up to the zeros that fill the last page.
         return data[start:] if data[start : start + 1] != b"\0" else b""
@@ -58,27 +64,33 @@ def read_content(data: bytes) -> bytes:
 
 
 def read_events(data: bytes, tag: str) -> Iterator[Event | Refused]:
-    """The events of a chunk file. Bytes that can't be read on come last, as one Refused "unreadable"."""
-    try:
-        content = read_content(data)
-    except ValueError as error:
-        yield Refused(Reason("unreadable", str(error)), tag, None, packed=data)
+    """The events of a chunk file. Bytes that can't be read on come last, as one Refused "unreadable".
+
+    Of a file that was cut off, what was written before the cut is read.
+    """
+    problem = damage(data[:HEADER], len(data))
+    start = HEADER + int.from_bytes(data[_METADATA_LENGTH], "big")
+    if problem and (data[:2] != _MAGIC or len(data) <= start):
+        yield Refused(Reason("unreadable", problem), tag, None, packed=data)
         return
+    content = data[start:] if problem else read_content(data)
     frames, done = Frames(max(len(content), 1)), 0
     try:
         frames.feed(content)
         for frame in frames:
             if frame == b"\0" and not content[done:].strip(b"\0"):
-                return
+                break
             entry = read_entry(frame)
             yield unwrap(entry, tag) or prepare(entry, tag)
             done += len(frame)
-        if frames.pending:
-            raise Malformed("cut_off", "the last event is cut off")
+        else:
+            if frames.pending:
+                raise Malformed("cut_off", "the last event is cut off")
+        if problem:
+            raise Malformed("cut_off", "the rest is missing")
     except Malformed as error:
-        yield Refused(
-            Reason("unreadable", f"from byte {done} of the content: {error}"), tag, None, packed=content[done:]
-        )
+        told = "; ".join(filter(None, (problem, f"from byte {done} of the content: {error}")))
+        yield Refused(Reason("unreadable", told), tag, None, packed=content[done:])
 
 
 def unwrap(entry: Entry, tag: str) -> Refused | None:

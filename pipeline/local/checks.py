@@ -21,6 +21,7 @@ def examine(home: Home) -> Iterator[Check]:
     waiting = counts.count(home)
     yield _dead_letters(waiting)
     yield from _parked(waiting)
+    yield from _damaged(home, waiting)
     yield _chunks(home, waiting)
     yield _months(home)
 
@@ -84,8 +85,17 @@ def _parked(waiting: counts.Waiting) -> Iterator[Check]:
         yield finding("parked events", f"{number} waiting for: {wait}", remedy)
 
 
+def _damaged(home: Home, waiting: counts.Waiting) -> Iterator[Check]:
+    """Fluent Bit says so once, at its start, and goes on with the others."""
+    for path, told in waiting.damaged.items():
+        remedy = (
+            f"mv {path} {home.rejected}: the replayer sends what can be read of it, and keeps the rest as dead letter"
+        )
+        yield finding("damaged chunk", f"{path}: {told}: Fluent Bit passes it over", remedy)
+
+
 def _chunks(home: Home, waiting: counts.Waiting) -> Check:
-    if number := waiting.chunks:
+    if number := waiting.chunks - len(waiting.damaged):
         remedy = f"look again in a while; if it grows, read {home.logs / 'fluent-bit.log'}"
         return warn("shipper's buffer", f"{number} chunks are not delivered yet", remedy)
     return ok("shipper's buffer", "empty")

@@ -1,18 +1,25 @@
 """How much waits in the folders of a local stack."""
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from time import time
 
+from auditpipe.pipeline.deadletter import chunkfile
 from auditpipe.pipeline.deadletter import folder as dead
 from auditpipe.pipeline.local.home import Home
 
 _CHUNK_SUFFIX = ".flb"
+#: A chunk file that was written to more recently may be half written.
+SETTLED_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """`dead_letters` in events, `chunks` in Fluent Bit's chunk files that it has acknowledged and not yet delivered.
+
+    `damaged`: those of them that it can't read, and passes over for ever, with what is wrong with them.
 
     `parked`: events that the relay put on disk to be sent again, by what they wait for.
     """
@@ -20,6 +27,7 @@ class Waiting:
     dead_letters: int
     chunks: int
     parked: Counter[str]
+    damaged: dict[Path, str]
 
 
 def count(home: Home) -> Waiting:
@@ -29,10 +37,25 @@ def count(home: Home) -> Waiting:
         summary = dead.summarize(file)
         parked += summary.waits
         letters += summary.count - summary.waits.total()
-    return Waiting(letters, len(list(chunks(home))), parked)
+    held = chunks(home)
+    return Waiting(letters, len(held), parked, {path: told for path in held if (told := _damage(path))})
 
 
 def chunks(home: Home) -> list[Path]:
     """Fluent Bit's chunk files."""
     storage = home.fluent_bit / "storage"
     return [path for path in storage.glob(f"*/*{_CHUNK_SUFFIX}") if path.parent != home.rejected]
+
+
+def _damage(path: Path) -> str:
+    """What is wrong with a chunk file that nobody has written to for a while; empty if nothing is seen."""
+    try:
+        with path.open("rb") as file:
+            state = os.fstat(file.fileno())
+            if time() - state.st_mtime < SETTLED_SECONDS:
+                return ""
+            return chunkfile.damage(file.read(chunkfile.HEADER), state.st_size)
+    except FileNotFoundError:
+        return ""  # delivered meanwhile
+    except OSError as error:
+        return f"it can't be read: {error.strerror}"

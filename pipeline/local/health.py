@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 from collections.abc import Iterator
 
 from auditpipe.pipeline.doctor import Check, finding, ok
@@ -12,6 +13,8 @@ from auditpipe.schemas.errors import OutOfReach
 
 TIMEOUT_S = 5.0
 _NAME = "shipper's health"
+#: A line of /healthz: `7 events wait: busy`, and for some a cause behind one more colon.
+_TROUBLE = re.compile(r"\d+ events wait: (\w+)")
 
 
 def examine(shipper: Record) -> Iterator[Check]:
@@ -30,7 +33,8 @@ def _relay(shipper: Record) -> Iterator[Check]:
         yield ok(_NAME, "no event waits in the relay")
         return
     for line in text.splitlines() or [f"it answered {status}"]:
-        yield finding(_NAME, line, ADVICE.get(line.rpartition(": ")[2], f"read {shipper.log}"))
+        trouble = _TROUBLE.match(line)
+        yield finding(_NAME, line, ADVICE.get(trouble[1] if trouble else "", f"read {shipper.log}"))
 
 
 def _fluent_bit(shipper: Record) -> Iterator[Check]:

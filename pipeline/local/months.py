@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import TransportError
 
 from auditpipe.pipeline import template
 from auditpipe.pipeline.client import edge
@@ -17,7 +18,6 @@ from auditpipe.pipeline.deadletter import chunkfile
 from auditpipe.pipeline.deadletter import folder as dead
 from auditpipe.pipeline.local.counts import chunks
 from auditpipe.pipeline.local.home import Home
-from auditpipe.pipeline.reader import complete
 from auditpipe.pipeline.relay.frames import Frames, Malformed
 from auditpipe.pipeline.relay.protocol import read_entry
 from auditpipe.schemas.identity import INDEX_PREFIX, LATEST_NS, index_of
@@ -73,6 +73,11 @@ def _indices(path: Path) -> Iterator[str]:
 
 
 def _exists(client: OpenSearch, index: str) -> bool:
+    """Asked by a count, which is what a reader may do. A month whose shards are all missing is there."""
     with edge():
-        answer = client.count(index=index, params={"ignore": 404})
-    return answer.get("status") != 404 and complete(answer) is not None
+        try:
+            return bool(client.count(index=index, params={"ignore": 404}).get("status") != 404)
+        except TransportError as error:
+            if (error.status_code, error.error) == (503, "search_phase_execution_exception"):
+                return True
+            raise

@@ -18,6 +18,8 @@ from auditpipe.pipeline.local.readiness import Admin, Shards
 from auditpipe.schemas.identity import INDEX_PATTERN
 
 NAME = "opensearch"
+#: In the node's folder: the one place where it takes a snapshot repository of files (docs/backup.md).
+SNAPSHOTS = "snapshots"
 START_TIMEOUT_S = 180.0
 _POLL_S = 0.2
 
@@ -38,7 +40,7 @@ def owner() -> int | None:
 def prepare(home: Home, certificates: Certificates) -> Path:
     """Write the node's folder: config anew at each start, data as it is. Returns the folder's real path."""
     folder = home.opensearch.resolve()
-    for name in ("config", "data", "logs", "tmp"):
+    for name in ("config", "data", "logs", "tmp", SNAPSHOTS):
         make_private(folder / name, owner())
     config = folder / "config"
     source = files("auditpipe.pipeline.opensearch")
@@ -65,6 +67,7 @@ def start(home: Home, cache: Path, distribution: Path, folder: Path, options: No
     settings = (
         f"path.data={folder / 'data'}",
         f"path.logs={folder / 'logs'}",
+        f"path.repo={folder / SNAPSHOTS}",
         "node.name=auditpipe",
         "network.host=127.0.0.1",
         f"http.port={options.port}",

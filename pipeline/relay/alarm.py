@@ -9,10 +9,18 @@ from auditpipe.schemas.identity import INDEX_PREFIX
 QUIET_SECONDS = 60.0
 
 ADVICE = {
-    "missing_index": "make the month with `auditpipe provision`",
-    "permission": "the shipper needs the role audit_writer",
+    "unreachable": "is OpenSearch up, and its certificate good? They are sent when it answers",
+    "unanswered": "OpenSearch has taken a request and does not answer: is its process, machine or disk stuck?",
     "credentials": "check the shipper's name and password",
-    "write_block": "the index does not take writes: is a disk full?",
+    "permission": "the shipper needs the role audit_writer: `auditpipe provision`",
+    "missing_index": "make the month with `auditpipe provision`",
+    "closed_index": "open the month: `auditpipe doctor` names it",
+    "missing_shard": "a shard of the month is not there: bring its node back",
+    "write_block": "the index does not take writes: lift the block that `auditpipe doctor` names",
+    "disk_full": "the disk of OpenSearch is over its flood stage: free some of it, they are sent then",
+    "busy": "OpenSearch asks for a pause; if it goes on, it needs more memory, disk or processor",
+    "server_error": "OpenSearch is not well: read its log",
+    "unread_conflict": "something stands under their ids and can't be read: `auditpipe doctor`",
     "dead_letters": "make room, or let the folder be written",
     "another_replayer": "wait for it",
 }
@@ -20,8 +28,13 @@ ADVICE = {
 _CAUSES = {
     "missing_index": "index {index} does not exist: auditpipe provision --from {month}",
     "permission": "index {index} refuses the shipper: it needs the role audit_writer",
-    "write_block": "index {index} does not take writes: is a disk full?",
+    "write_block": "index {index} does not take writes: lift the block that `auditpipe doctor` names",
+    "closed_index": "index {index} is closed: open it",
+    "missing_shard": "index {index} has a shard that is not there: bring its node back",
 }
+
+#: Of this trouble the detail is our own sentence; of the others it may quote an event.
+_OWN_WORDS = frozenset({"unreachable"})
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +70,7 @@ class Alarm:
 
     def __init__(self) -> None:
         self.waiting: Counter[str] = Counter()
+        self._details: dict[str, str] = {}
         self._quiet = Quiet(QUIET_SECONDS)
 
     def move(self, before: str | None, after: str | None, detail: str = "") -> None:
@@ -69,7 +83,13 @@ class Alarm:
                     _log.info("no event is held up by %s any more", before)
         if after is not None:
             self.waiting[after] += 1
+            self._details[after] = detail
             self.tell(after, detail)
+
+    def reason(self, trouble: str) -> str:
+        """The trouble for whoever asks over HTTP, with its cause where that quotes no event."""
+        detail = self._details.get(trouble, "") if trouble in _OWN_WORDS else ""
+        return f"{trouble}: {' '.join(detail.split())}" if detail else trouble
 
     def tell(self, trouble: str, detail: str) -> None:
         """Log a trouble, at most once a minute for each kind."""

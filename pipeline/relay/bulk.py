@@ -25,8 +25,12 @@ from auditpipe.pipeline.relay.records import Event
 from auditpipe.pipeline.relay.transport import Answer, Transport
 from auditpipe.schemas.errors import AuditpipeError, NotAllowed, OutOfReach
 
-#: All that `classify` reads. Items of a conflict are long otherwise, and there may be thousands.
-BULK_PATH = "/_bulk?filter_path=items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by,error"
+#: All that `classify` reads: items of a conflict are long otherwise, and there may be thousands. A node waits a minute
+#: for a shard that is not there, unless told otherwise, and the few bulks in flight would wait with it: one red month
+#: would hold up all the others.
+BULK_PATH = (
+    "/_bulk?timeout=5s&filter_path=items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by,error"
+)
 STORED_PATH = "/_mget?_source_includes=audit.hash"
 
 #: Requests of one attempt while none of them has brought in anything: a proxy that answers 400 to everything is not

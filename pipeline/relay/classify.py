@@ -38,6 +38,16 @@ REQUEST_ERRORS = DOCUMENT_ERRORS | {"action_request_validation_exception"}
 
 _LONGEST_DETAIL = 500
 
+#: Troubles that have a cause of their own, which the status alone does not tell.
+_TROUBLES = {
+    (404, "index_not_found_exception"): "missing_index",
+    (400, "index_closed_exception"): "closed_index",
+    (403, "cluster_block_exception"): "write_block",
+    (429, "cluster_block_exception"): "disk_full",  # the flood stage: the node sets and lifts this block by itself
+    (503, "unavailable_shards_exception"): "missing_shard",
+    (503, "no_shard_available_action_exception"): "missing_shard",
+}
+
 
 class Outcome(Enum):
     """What becomes of an event."""
@@ -170,10 +180,8 @@ def _error(answer: Mapping[str, Any]) -> tuple[str, str]:
 
 def _trouble(status: Any, kind: str) -> str:
     """One word for an alarm."""
-    if status == 404 and kind == "index_not_found_exception":
-        return "missing_index"
-    if status == 403 and kind == "cluster_block_exception":
-        return "write_block"
+    if (status, kind) in _TROUBLES:
+        return _TROUBLES[status, kind]
     return {401: "credentials", 403: "permission", 429: "busy"}.get(status) or (
         "server_error" if isinstance(status, int) and status >= 500 else "not_understood"
     )

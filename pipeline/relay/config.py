@@ -40,6 +40,8 @@ class Limits:
     #: An event that is refused for a reason of its own for so long (seconds), and so often, is parked.
     park_after: float = 10.0
     park_tries: int = 3
+    #: A bulk that has no answer for so long is an alarm. The node is told to answer in 5 s (`bulk.BULK_PATH`).
+    unanswered: float = 8.0
     #: For what is in flight when the relay is asked to stop.
     stop: float = 10.0
 

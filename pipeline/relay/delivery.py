@@ -33,8 +33,8 @@ GOOD_BULK = 1_000_000
 LINGER = 0.02
 #: How often a connection that waits for room looks whether its client is still there.
 LOOK_SECONDS = 1.0
-#: 429 is the node's "slow down", not a reason of the event: those wait in the client's spool.
-NEVER_PARKED = frozenset({"busy"})
+#: 429 is the node's "slow down" or "full", not a reason of the event: those wait in the client's spool.
+NEVER_PARKED = frozenset({"busy", "disk_full"})
 #: So many events that were put off and whose client left are known again when they come back.
 REMEMBERED = 10_000
 
@@ -64,7 +64,7 @@ class Delivery:
         self._held_bytes = 0
         self._later: list[_Again] = []
         self._order = itertools.count()
-        self._in_flight = 0
+        self._in_flight: dict[int, tuple[float, list[Pending]]] = {}  # since when, of each bulk
         self._gate = 0.0
         self._failures = 0
         self._worked = -math.inf  # when the cluster last took a request
@@ -95,6 +95,13 @@ class Delivery:
             yield
         finally:
             self._turn.release()
+
+    def waiting(self) -> dict[str, int]:
+        """How many events have to be sent again, by the reason of their last attempt, or have no answer to it yet."""
+        late = asyncio.get_running_loop().time() - self._limits.unanswered
+        bulks = [events for since, events in self._in_flight.values() if since <= late]
+        unanswered = sum(pending.trouble is None for events in bulks for pending in events)
+        return {**self.alarm.waiting, **({"unanswered": unanswered} if unanswered else {})}
 
     async def put(self, events: Sequence[Pending], is_gone: Callable[[], bool]) -> None:
         """Take these on, when there is room. Waiting here is what makes a connection stop reading.
@@ -150,11 +157,12 @@ class Delivery:
             events, attempts = await self._take()
             if not events:
                 continue
-            self._in_flight += 1
+            number = next(self._order)
+            self._in_flight[number] = (asyncio.get_running_loop().time(), events)
             try:
                 result = await self._threads.call(attempt, self._transport, [pending.event for pending in events])
             finally:
-                self._in_flight -= 1
+                del self._in_flight[number]
                 self._work.set()  # a small bulk need not wait for company any more
             await self._apply(events, result, attempts)
 

@@ -21,7 +21,7 @@ GAUGES = {
     "up": "1 while the relay runs.",
     "opensearch_reachable": "0 if the last request got no answer, or was refused as a whole.",
     "open_connections": "Connections that are open.",
-    "waiting_events": "Events that have to be sent again, by the reason of their last attempt: an alarm.",
+    "waiting_events": "Events to be sent again, by the reason of their last attempt, or unanswered: an alarm.",
     "reading_bytes": "Bytes set aside for large messages that are being read.",
     "held_bytes": "Bytes of memory that events take which are not done.",
     "oldest_chunk_seconds": "Age of the oldest message whose events are not all done; 0 if there is none.",

@@ -187,7 +187,7 @@ class Relay:
             "up": 1.0,
             "opensearch_reachable": float(self.metrics.reachable),
             "open_connections": len(self._connections),
-            "waiting_events": dict(self._delivery.alarm.waiting),
+            "waiting_events": self._delivery.waiting(),
             "reading_bytes": self._shared.reading.used,
             "held_bytes": self._delivery.held_bytes,
             "oldest_chunk_seconds": monotonic() - oldest.started if oldest else 0.0,
@@ -195,10 +195,10 @@ class Relay:
         return Page(200, self.metrics.render(gauges), "text/plain; version=0.0.4; charset=utf-8")
 
     def _health_page(self) -> Page:
-        waiting = self._delivery.alarm.waiting
+        waiting, told = self._delivery.waiting(), self._delivery.alarm.reason
         if not waiting:
             return Page(200, "ok\n")
-        return Page(503, "".join(f"{count} events wait: {reason}\n" for reason, count in waiting.items()))
+        return Page(503, "".join(f"{count} events wait: {told(trouble)}\n" for trouble, count in waiting.items()))
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:

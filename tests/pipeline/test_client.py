@@ -173,6 +173,8 @@ def failure(kind: str, reason: str) -> bytes:
         ),
         (403, failure("security_exception", "Index is immutable"), NotAllowed, "write-once"),
         (403, failure("cluster_block_exception", "blocked by: [FORBIDDEN/5/read]"), OutOfReach, "has a block on this"),
+        (403, failure("index_create_block_exception", "blocked by: [x]"), OutOfReach, "has a block on this"),
+        (400, failure("index_closed_exception", "closed"), OutOfReach, "a month is closed"),
         (403, b"<html>Forbidden", NotAllowed, "refused this to"),
         (
             500,

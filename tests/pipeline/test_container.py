@@ -14,7 +14,7 @@ from auditpipe.pipeline import container
 from auditpipe.pipeline.writeonce import WriteOnce
 from tests.conftest import RealOpenSearch
 
-VOLUMES = ("authority", "node", "shipper", "dashboards", "super-admin", "buffer")
+VOLUMES = ("authority", "node", "shipper", "dashboards", "super-admin", "buffer", "snapshots")
 
 
 @pytest.fixture
@@ -40,6 +40,7 @@ def test_each_service_finds_its_own_and_nothing_more(volumes: Path) -> None:
         "dashboards": ["ca.pem", "cookie", "password", "secrets.yml"],
         "super-admin": ["ca.pem", "password"],
         "buffer": [],
+        "snapshots": [],
     }
     for path in volumes.rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path

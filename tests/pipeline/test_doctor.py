@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditpipe.pipeline import doctor
+from auditpipe.pipeline import doctor, doctor_shipper
 from auditpipe.pipeline.doctor import Level
 from auditpipe.pipeline.local import certificates
 from auditpipe.schemas.settings import load
@@ -143,8 +143,8 @@ def test_a_certificate_that_ends_soon_is_a_warning(tmp_path, monkeypatch):
 def test_a_shipper_that_does_not_listen_is_a_finding():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings = load({"forward": f"127.0.0.1:{listener.getsockname()[1]}"}, environment={"HOME": "/"})
-        assert doctor.shipper(settings).level is Level.OK
-    assert doctor.shipper(settings).level is Level.FINDING
+        assert doctor_shipper.answers(settings).level is Level.OK
+    assert doctor_shipper.answers(settings).level is Level.FINDING
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What waits in a local stack's folders, as `status` and `doctor` say it."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from auditpipe.pipeline.doctor import Level
 from auditpipe.pipeline.local import checks, counts
 from auditpipe.pipeline.local.home import Home
 from auditpipe.pipeline.relay.records import Reason, Refused
+from tests.pipeline.deadletter.test_chunkfile import REAL
 from tests.pipeline.deadletter.test_parked import park
 from tests.pipeline.relay.wire import START, record
 
@@ -41,3 +43,16 @@ def test_status_says_what_parked_events_wait_for(home: Home, capsys: pytest.Capt
 def test_doctor_finds_parked_events_and_what_they_wait_for(home: Home) -> None:
     [found] = [check for check in checks.examine(home) if check.name == "parked events"]
     assert (found.level, found.sentence) == (Level.FINDING, f"2 waiting for: {WAIT}")
+
+
+def test_doctor_names_a_chunk_that_fluent_bit_passes_over_and_what_to_do(home: Home) -> None:
+    folder = home.fluent_bit / "storage" / "forward.0"
+    folder.mkdir(parents=True)
+    for name, content in (("good", REAL.read_bytes()), ("cut", REAL.read_bytes()[:500]), ("fresh", b"\xc1")):
+        (folder / f"{name}.flb").write_bytes(content)
+        if name != "fresh":
+            os.utime(folder / f"{name}.flb", (0, 0))
+    checked = {check.name: check for check in checks.examine(home)}
+    assert checked["damaged chunk"].sentence.startswith(f"{folder / 'cut.flb'}: expected 1948 bytes, the file has 500")
+    assert checked["damaged chunk"].remedy.startswith(f"mv {folder / 'cut.flb'} {home.rejected}")
+    assert checked["shipper's buffer"].sentence == "2 chunks are not delivered yet"

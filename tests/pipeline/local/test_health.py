@@ -10,6 +10,7 @@ import pytest
 from auditpipe.pipeline.doctor import Level
 from auditpipe.pipeline.local import health
 from auditpipe.pipeline.local.process import Record
+from auditpipe.pipeline.relay.alarm import ADVICE
 from tests.conftest import free_port
 
 NUMBERS = {"proc_records": 6, "retries": 12, "retries_failed": 1, "errors": 0, "dropped_records": 2, "other": 9}
@@ -51,9 +52,11 @@ def test_a_relay_that_holds_nothing_is_ok(shipper):
 
 def test_each_reason_of_the_relay_is_a_finding_with_what_to_do(shipper):
     record, pages = shipper
-    pages["/healthz"] = (503, "7 events wait: credentials\n2 events wait: unheard_of\n")
+    words = "7 events wait: credentials\n1 events wait: unreachable: https://x: no answer\n2 events wait: unheard_of\n"
+    pages["/healthz"] = (503, words)
     assert told(record) == [
         (Level.FINDING, "7 events wait: credentials", "check the shipper's name and password"),
+        (Level.FINDING, "1 events wait: unreachable: https://x: no answer", ADVICE["unreachable"]),
         (Level.FINDING, "2 events wait: unheard_of", "read /logs/relay.log"),
     ]
 

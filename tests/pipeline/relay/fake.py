@@ -6,11 +6,13 @@ OpenSearch itself.
 """
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from auditpipe.schemas.settings import Settings, load
@@ -51,6 +53,10 @@ class FakeOpenSearch:
     @property
     def settings(self) -> Settings:
         return load({"url": f"http://127.0.0.1:{self.port}"}, environment={})
+
+    def settings_with(self, ca_file: Path) -> Settings:
+        """Over HTTPS."""
+        return load({"url": f"https://127.0.0.1:{self.port}", "ca_file": str(ca_file)}, environment={})
 
     def bulk(self, body: bytes) -> Any:
         lines = body.split(b"\n")
@@ -109,12 +115,16 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def fake_opensearch() -> Iterator[FakeOpenSearch]:
+def fake_opensearch(tls: ssl.SSLContext | None = None) -> Iterator[FakeOpenSearch]:
+    """Over HTTPS where a context is given."""
     fake = FakeOpenSearch()
     fake.running.set()
     handler = type("Handler", (_Handler,), {"fake": fake})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
+    if tls is not None:
+        # The handshake is each connection's own thread's, not the listener's.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     fake.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()

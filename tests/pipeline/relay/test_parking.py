@@ -51,7 +51,8 @@ def refuse_early(fake: FakeOpenSearch, answer: dict[str, Any]) -> None:
         ({"status": 403, "error": {"type": "cluster_block_exception", "reason": "blocked"}}, "write_block"),
         ({"status": 403, "error": {"type": "security_exception", "reason": "no permissions"}}, "permission"),
         ({"status": 409, "error": {"type": "version_conflict_engine_exception", "reason": "x"}}, "unread_conflict"),
-        ({"status": 503, "error": {"type": "unavailable_shards_exception", "reason": "red"}}, "server_error"),
+        ({"status": 503, "error": {"type": "unavailable_shards_exception", "reason": "red"}}, "missing_shard"),
+        ({"status": 503, "error": {"type": "something_else", "reason": "x"}}, "server_error"),
         ({"status": 400, "error": {"type": "something_new", "reason": "x"}}, "not_understood"),
     ],
 )
@@ -95,8 +96,9 @@ def test_nothing_is_parked_while_requests_fail_as_such(fake: FakeOpenSearch, fol
         assert client.acknowledgements(1) == ["w"]
 
 
-def test_what_is_too_busy_is_not_parked(fake: FakeOpenSearch, folder: Path) -> None:
-    refuse_early(fake, {"status": 429, "error": {"type": "rejected_execution_exception", "reason": "x"}})
+@pytest.mark.parametrize("kind", ["rejected_execution_exception", "cluster_block_exception"])
+def test_what_is_too_busy_or_full_is_not_parked(fake: FakeOpenSearch, folder: Path, kind: str) -> None:
+    refuse_early(fake, {"status": 429, "error": {"type": kind, "reason": "x"}})
     with start(fake, folder, Limits(stop=0.2, park_after=0.0, park_tries=1)) as relay:
         client = Client(relay.port).send(message("packed", [entry(record(message="early"))], "w"))
         until(lambda: len(fake.requests) >= 4)
