@@ -201,5 +201,3 @@ def _control(number: int, field: str, label: str) -> dict[str, Any]:
 
 def _control_reference(number: int) -> str:
     return f"control_{number}_index_pattern"
-
-

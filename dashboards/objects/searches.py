@@ -43,9 +43,7 @@ ROLE_AND_TEAM_CHANGES = Search(
     "Roles granted, revoked, made, changed and deleted; teams and who is in them.",
     "event.action:(user.user.role_changed OR user.role.* OR user.team.*) AND event.outcome:success",
 )
-EXPORTS = Search(
-    "audit-search-exports", "Audit: exports", "Who took data out, and which.", "event.action:*.exported"
-)
+EXPORTS = Search("audit-search-exports", "Audit: exports", "Who took data out, and which.", "event.action:*.exported")
 REFUSED = Search(
     "audit-search-refused",
     "Audit: refused access",

@@ -1,0 +1,190 @@
+"""Whether each object works on a cluster: its requests are sent as Dashboards would send them, and find something.
+
+For every dashboard, each of its panels in the dashboard's own range of time; then the searches and queries that stand
+alone, over all time.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from auditpipe.dashboards.check import inner, requests
+from auditpipe.dashboards.check.problem import Problem
+from auditpipe.dashboards.check.requests import Period, Scope
+from auditpipe.dashboards.objects.saved import SavedObject
+from auditpipe.pipeline.client import edge
+from auditpipe.pipeline.reader import ask_all_shards
+from auditpipe.schemas.errors import UsageError
+
+_LINK_END = "?id="
+
+
+class Run:
+    """The objects of a file on one cluster. Of objects that `form` and `mapped` found nothing wrong with."""
+
+    def __init__(self, client: OpenSearch, objects: Sequence[SavedObject], now_ns: int) -> None:
+        self._client = client
+        self._objects = objects
+        self._by_name = {one.name: one for one in objects}
+        self._now_ns = now_ns
+
+    def problems(self, *, allow_empty: bool = False) -> Iterator[Problem]:
+        """What is broken, and unless `allow_empty` what would show nothing. OutOfReach, NotAllowed."""
+        for one in self._objects:
+            for problem, empty in self._of(one):
+                if not (empty and allow_empty):
+                    yield problem
+
+    def _of(self, one: SavedObject) -> Iterator[tuple[Problem, bool]]:
+        if one.type == "index-pattern":
+            yield from self._pattern(one)
+        elif one.type == "dashboard":
+            yield from self._dashboard(one)
+        elif one.type == "query":
+            yield from self._tried(one, lambda: self._count(Scope((one.attributes["query"],)), self._patterns[0]))
+        elif one.type == "search":
+            yield from self._panel(one, Scope())
+        elif one.name not in self._shown:
+            yield from self._panel(one, Scope())
+
+    @cached_property
+    def _patterns(self) -> list[SavedObject]:
+        return [one for one in self._objects if one.type == "index-pattern"]
+
+    @cached_property
+    def _shown(self) -> set[str]:
+        """Which visualizations a dashboard shows: they are tried there."""
+        boards = [one for one in self._objects if one.type == "dashboard"]
+        return {f"{r.type}/{r.id}" for board in boards for r in board.references}
+
+    def _dashboard(self, board: SavedObject) -> Iterator[tuple[Problem, bool]]:
+        try:
+            around = self._around(board)
+        except UsageError as error:
+            yield Problem(board.name, str(error)), False
+            return
+        for panel in inner.panels(board):
+            shown = self._by_name[str(inner.target(board, panel["panelRefName"]))]
+            for problem, empty in self._panel(shown, around):
+                yield Problem(board.name, f"panel {problem}"), empty
+
+    def _around(self, board: SavedObject) -> Scope:
+        source, period = inner.source(board), None
+        if board.attributes.get("timeRestore"):
+            period = Period.parse(board.attributes["timeFrom"], board.attributes["timeTo"], self._now_ns)
+        return Scope((source["query"],), tuple(source.get("filter", [])), period)
+
+    def _panel(self, one: SavedObject, around: Scope) -> Iterator[tuple[Problem, bool]]:
+        if one.type == "search":
+            yield from self._tried(one, lambda: self._search(one, around))
+            return
+        if inner.aggregations(one):
+            yield from self._tried(one, lambda: self._chart(one, around))
+        for row in inner.controls(one):
+            for problem, empty in self._tried(one, lambda row=row: self._control(one, row, around)):  # type: ignore[misc]
+                yield Problem(one.name, f"control {row['label']!r}: {problem.sentence}"), empty
+
+    def _tried(self, one: SavedObject, ask: Any) -> Iterator[tuple[Problem, bool]]:
+        try:
+            found = ask()
+        except UsageError as error:  # what only the request can cause; an outage or a missing role goes up
+            yield Problem(one.name, f"broken: {error}"), False
+            return
+        if not found:
+            yield Problem(one.name, "would be empty: expected at least one event that it shows"), True
+
+    def _search(self, one: SavedObject, around: Scope) -> int:
+        pattern, scope = self._within(one, around)
+        body = requests.discover(scope, one.attributes["sort"], _dates(pattern))
+        return int(self._ask(pattern, body)["hits"]["total"]["value"])
+
+    def _chart(self, one: SavedObject, around: Scope) -> int:
+        pattern, scope = self._within(one, around)
+        body = requests.chart(scope, inner.aggregations(one), _dates(pattern))
+        answer = self._ask(pattern, body)
+        if not body["aggs"]:
+            return int(answer["hits"]["total"]["value"])
+        return _leaves(answer["aggregations"])
+
+    def _control(self, one: SavedObject, row: Mapping[str, Any], around: Scope) -> int:
+        pattern = self._by_name[str(inner.target(one, row["indexPatternRefName"]))]
+        body = requests.control(_timed(around, pattern), row["fieldName"])
+        return len(self._ask(pattern, body)["aggregations"]["termsAgg"]["buckets"])
+
+    def _count(self, scope: Scope, pattern: SavedObject) -> int:
+        body = {"size": 0, "track_total_hits": True, "query": scope.query()}
+        return int(self._ask(pattern, body)["hits"]["total"]["value"])
+
+    def _within(self, one: SavedObject, around: Scope) -> tuple[SavedObject, Scope]:
+        """The index pattern that it reads, and which events of it: its own query in those of what is around it."""
+        source = inner.source(one)
+        mine = replace(
+            around,
+            queries=(*around.queries, source["query"]),
+            filters=(*around.filters, *source.get("filter", [])),
+        )
+        if name := one.attributes.get("savedSearchRefName"):
+            return self._within(self._by_name[str(inner.target(one, name))], mine)
+        pattern = self._by_name[str(inner.target(one, source["indexRefName"]))]
+        return pattern, _timed(mine, pattern)
+
+    def _pattern(self, one: SavedObject) -> Iterator[tuple[Problem, bool]]:
+        with edge():
+            answer = self._client.field_caps(index=one.attributes["title"], params={"fields": "*"})
+        able = {name: list(kinds.values()) for name, kinds in answer["fields"].items()}
+        for entry in json.loads(one.attributes["fields"]):
+            for key in ("searchable", "aggregatable"):
+                # One month that can't is enough for Dashboards to call it a conflict.
+                there = all(kind[key] for kind in able.get(entry["name"], []))
+                if entry["name"] in able and not entry["name"].startswith("_") and entry[key] and not there:
+                    yield Problem(one.name, f"{entry['name']!r} is not {key} in every index of the cluster"), False
+            if entry["name"] not in able and not entry["name"].startswith("_"):
+                yield Problem(one.name, f"no index of the cluster has the field {entry['name']!r}"), False
+        yield from self._links(one)
+
+    def _links(self, one: SavedObject) -> Iterator[tuple[Problem, bool]]:
+        """A link to the page of a single document finds it."""
+        newest = self._ask(
+            one, {"size": 1, "query": {"match_all": {}}, "sort": [{one.attributes["timeFieldName"]: "desc"}]}
+        )
+        for name, shown in json.loads(one.attributes.get("fieldFormatMap", "{}")).items():
+            template = str(shown.get("params", {}).get("urlTemplate", ""))
+            if "#/doc/" not in template:
+                continue
+            for hit in newest["hits"]["hits"]:
+                index = template.partition("#/doc/")[2].partition(_LINK_END)[0].partition("/")[2]
+                body = requests.document(_value(hit["_source"], name), _dates(one))
+                if not ask_all_shards(self._client, body, index=index)["hits"]["hits"]:
+                    yield Problem(one.name, f"fieldFormatMap: {name!r}: its link finds no document"), False
+
+    def _ask(self, pattern: SavedObject, body: Mapping[str, Any]) -> dict[str, Any]:
+        return ask_all_shards(self._client, body, index=pattern.attributes["title"])
+
+
+def _timed(scope: Scope, pattern: SavedObject) -> Scope:
+    return replace(scope, time_field=pattern.attributes["timeFieldName"])
+
+
+def _dates(pattern: SavedObject) -> list[str]:
+    return [entry["name"] for entry in json.loads(pattern.attributes["fields"]) if entry["type"] == "date"]
+
+
+def _leaves(aggregations: Mapping[str, Any]) -> int:
+    """How many innermost buckets there are: what is drawn."""
+    count = 0
+    for result in aggregations.values():
+        for bucket in result["buckets"]:
+            deeper = {key: value for key, value in bucket.items() if isinstance(value, dict)}
+            count += _leaves(deeper) if deeper else 1
+    return count
+
+
+def _value(document: Mapping[str, Any], name: str) -> str:
+    value: Any = document
+    for key in name.split("."):
+        value = value.get(key, {}) if isinstance(value, Mapping) else ""
+    return str(value)
