@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "schema": "Show, validate and compare the event's schema.",
     "deadletter": "Events that OpenSearch refused: list, show, replay.",
     "access": "Who may look: grant, revoke, list.",
+    "dashboards": "Saved objects for OpenSearch Dashboards: build, check, import.",
     "relay": "The shipper for single nodes (Forward to OpenSearch).",
 }
 

@@ -71,6 +71,7 @@ class Role:
 
     def body(self) -> dict[str, Any]:
         """What `PUT /_plugins/_security/api/roles/NAME` takes."""
+        seen = {"tenant_patterns": [TENANT], "allowed_actions": [self.tenant]}
         body: dict[str, Any] = {
             "description": MARK + self.description,
             "cluster_permissions": list(self.cluster),
@@ -84,9 +85,7 @@ class Role:
                 }
                 for permission in self.indices
             ],
-            "tenant_permissions": [{"tenant_patterns": [TENANT], "allowed_actions": [self.tenant]}]
-            if self.tenant
-            else [],
+            "tenant_permissions": [seen] if self.tenant else [],
         }
         # Security refuses the key itself from anyone without the admin certificate.
         return body | ({"reserved": True} if self.reserved else {})

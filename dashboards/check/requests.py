@@ -62,7 +62,8 @@ class Scope:
 
     def query(self) -> Body:
         """The query of a request. UsageError for a query language other than Lucene."""
-        must, must_not = [_query(query) for query in self.queries], []
+        must = [_query(query) for query in self.queries]
+        must_not: list[Body] = []
         for row in self.filters:
             meta = row.get("meta", {})
             if not meta.get("disabled"):
@@ -100,8 +101,8 @@ def chart(scope: Scope, aggregations: Sequence[Mapping[str, Any]], dates: Iterab
             if agg["type"] != "count":
                 raise UsageError(f"aggregation {agg['id']}: expected count, got {agg['type']}, which is not checked")
             continue
-        inner[agg["id"]] = {**_bucket(agg, scope.period), "aggs": (deeper := {})}
-        inner = deeper
+        inner[agg["id"]] = {**_bucket(agg, scope.period), "aggs": {}}
+        inner = inner[agg["id"]]["aggs"]
     return {"size": 0, "query": scope.query(), "aggs": _without_empty(aggs), **_computed(dates)}
 
 

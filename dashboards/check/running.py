@@ -20,8 +20,6 @@ from auditpipe.pipeline.client import edge
 from auditpipe.pipeline.reader import ask_all_shards
 from auditpipe.schemas.errors import UsageError
 
-_LINK_END = "?id="
-
 
 class Run:
     """The objects of a file on one cluster. Of objects that `form` and `mapped` found nothing wrong with."""
@@ -46,9 +44,7 @@ class Run:
             yield from self._dashboard(one)
         elif one.type == "query":
             yield from self._tried(one, lambda: self._count(Scope((one.attributes["query"],)), self._patterns[0]))
-        elif one.type == "search":
-            yield from self._panel(one, Scope())
-        elif one.name not in self._shown:
+        elif one.type == "search" or one.name not in self._shown:
             yield from self._panel(one, Scope())
 
     @cached_property
@@ -85,7 +81,7 @@ class Run:
         if inner.aggregations(one):
             yield from self._tried(one, lambda: self._chart(one, around))
         for row in inner.controls(one):
-            for problem, empty in self._tried(one, lambda row=row: self._control(one, row, around)):  # type: ignore[misc]
+            for problem, empty in self._tried(one, lambda row=row: self._control(one, row, around)):
                 yield Problem(one.name, f"control {row['label']!r}: {problem.sentence}"), empty
 
     def _tried(self, one: SavedObject, ask: Any) -> Iterator[tuple[Problem, bool]]:
@@ -133,33 +129,30 @@ class Run:
         return pattern, _timed(mine, pattern)
 
     def _pattern(self, one: SavedObject) -> Iterator[tuple[Problem, bool]]:
+        """Its fields, as the indices have them: one month that can't do what others can makes a conflict."""
         with edge():
             answer = self._client.field_caps(index=one.attributes["title"], params={"fields": "*"})
-        able = {name: list(kinds.values()) for name, kinds in answer["fields"].items()}
-        for entry in json.loads(one.attributes["fields"]):
-            for key in ("searchable", "aggregatable"):
-                # One month that can't is enough for Dashboards to call it a conflict.
-                there = all(kind[key] for kind in able.get(entry["name"], []))
-                if entry["name"] in able and not entry["name"].startswith("_") and entry[key] and not there:
-                    yield Problem(one.name, f"{entry['name']!r} is not {key} in every index of the cluster"), False
-            if entry["name"] not in able and not entry["name"].startswith("_"):
-                yield Problem(one.name, f"no index of the cluster has the field {entry['name']!r}"), False
-        yield from self._links(one)
+        for entry in _own_fields(one):
+            there = list(answer["fields"].get(entry["name"], {}).values())
+            if not there:
+                yield Problem(one.name, f"no index that you may see has the field {entry['name']!r}"), False
+            for able in ("searchable", "aggregatable"):
+                if entry[able] and not all(kind[able] for kind in there):
+                    yield Problem(one.name, f"{entry['name']!r} is not {able} in every index"), False
+        for name, template in _links(one).items():
+            yield from self._link(one, name, template)
 
-    def _links(self, one: SavedObject) -> Iterator[tuple[Problem, bool]]:
-        """A link to the page of a single document finds it."""
-        newest = self._ask(
-            one, {"size": 1, "query": {"match_all": {}}, "sort": [{one.attributes["timeFieldName"]: "desc"}]}
-        )
-        for name, shown in json.loads(one.attributes.get("fieldFormatMap", "{}")).items():
-            template = str(shown.get("params", {}).get("urlTemplate", ""))
-            if "#/doc/" not in template:
-                continue
-            for hit in newest["hits"]["hits"]:
-                index = template.partition("#/doc/")[2].partition(_LINK_END)[0].partition("/")[2]
-                body = requests.document(_value(hit["_source"], name), _dates(one))
-                if not ask_all_shards(self._client, body, index=index)["hits"]["hits"]:
-                    yield Problem(one.name, f"fieldFormatMap: {name!r}: its link finds no document"), False
+    def _link(self, one: SavedObject, name: str, template: str) -> Iterator[tuple[Problem, bool]]:
+        """The page of a single document, asked for the newest event."""
+        by_time = [{one.attributes["timeFieldName"]: "desc"}]
+        newest = self._ask(one, {"size": 1, "query": {"match_all": {}}, "sort": by_time})["hits"]["hits"]
+        if not newest:
+            yield Problem(one.name, "would be empty: expected at least one event"), True
+            return
+        index = template.partition("#/doc/")[2].partition("?id=")[0].partition("/")[2]
+        body = requests.document(_value(newest[0]["_source"], name), _dates(one))
+        if not ask_all_shards(self._client, body, index=index)["hits"]["hits"]:
+            yield Problem(one.name, f"fieldFormatMap: {name!r}: its link finds no document"), False
 
     def _ask(self, pattern: SavedObject, body: Mapping[str, Any]) -> dict[str, Any]:
         return ask_all_shards(self._client, body, index=pattern.attributes["title"])
@@ -167,6 +160,20 @@ class Run:
 
 def _timed(scope: Scope, pattern: SavedObject) -> Scope:
     return replace(scope, time_field=pattern.attributes["timeFieldName"])
+
+
+def _own_fields(pattern: SavedObject) -> Iterator[Mapping[str, Any]]:
+    """Those that the indices have, without what every document has of itself."""
+    for entry in json.loads(pattern.attributes["fields"]):
+        if not entry["name"].startswith("_"):
+            yield entry
+
+
+def _links(pattern: SavedObject) -> dict[str, str]:
+    """The fields that are shown as a link to the page of a single document, and the template of it."""
+    formats = json.loads(pattern.attributes.get("fieldFormatMap", "{}"))
+    templates = {name: str(shown.get("params", {}).get("urlTemplate", "")) for name, shown in formats.items()}
+    return {name: template for name, template in templates.items() if "#/doc/" in template}
 
 
 def _dates(pattern: SavedObject) -> list[str]:
