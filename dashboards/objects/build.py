@@ -32,5 +32,5 @@ def generate() -> str:
 
 def load() -> tuple[SavedObject, ...]:
     """The objects of the generated file."""
-    content = resources.files("auditpipe.dashboards").joinpath(GENERATED).read_text(encoding="utf-8")
+    content = resources.files("auditpipe.dashboards.objects").joinpath(GENERATED).read_text(encoding="utf-8")
     return parse(content, GENERATED)
