@@ -44,7 +44,7 @@ def no_answer(peer: Peer, error: HTTPError) -> OutOfReach:
             f"{peer.url}: no TLS connection ({cause}): name the authority of its certificate with "
             "--dashboards-ca-file, and the host as the certificate does"
         )
-    if isinstance(error, NewConnectionError) and not isinstance(error, ConnectTimeoutError):
+    if isinstance(error, NewConnectionError):  # before timeouts: to urllib3 it is one
         return OutOfReach(f"{peer.url}: nothing listens there: is Dashboards started, and the address right?")
     if isinstance(error, (ConnectTimeoutError, ReadTimeoutError)):
         return OutOfReach(f"{peer.url} did not answer in time: is it up, and is the address right?")
