@@ -20,7 +20,9 @@ from tests.conftest import free_port
 from tests.dashboards.imports.fake import PASSWORD, USER, Fake, Trouble, fake_dashboards
 
 OBJECTS = build()
-FIRST, SECOND = OBJECTS[1], OBJECTS[2]
+FIRST = OBJECTS[1]
+#: The pattern and the searches, which need nothing else.
+FEW = OBJECTS[:8]
 
 
 @pytest.fixture
@@ -55,8 +57,8 @@ def older(one: SavedObject) -> dict[str, Any]:
     return {**one.document(), "attributes": {**one.attributes, "title": "as somebody named it"}}
 
 
-def whole(fake: Fake) -> bool:
-    documents = [one.document() for one in OBJECTS]
+def whole(fake: Fake, objects: tuple[SavedObject, ...] = OBJECTS) -> bool:
+    documents = [one.document() for one in objects]
     expected = {(d["type"], d["id"]): (d["attributes"], d["references"]) for d in documents}
     return fake.state().get("audit") == expected
 
@@ -231,28 +233,30 @@ def test_ctrl_c_leaves_no_half_import(fake: Fake, monkeypatch: pytest.MonkeyPatc
 
 @hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    there=st.sets(st.sampled_from(range(len(OBJECTS)))),
-    fails=st.sets(st.sampled_from(range(len(OBJECTS))), max_size=3),
-    lost=st.sets(st.sampled_from(range(len(OBJECTS))), max_size=2),
+    there=st.sets(st.sampled_from(range(len(FEW)))),
+    fails=st.sets(st.sampled_from(range(len(FEW))), max_size=3),
+    lost=st.sets(st.sampled_from(range(len(FEW))), max_size=2),
     hangs_up=st.sampled_from(["", "_import", "_bulk_get"]),
 )
 def test_it_is_done_whole_or_as_if_it_had_not_been(
-    monkeypatch: pytest.MonkeyPatch, there: set[int], fails: set[int], lost: set[int], hangs_up: str
+    monkeypatch: pytest.MonkeyPatch,
+    there: set[int],
+    fails: set[int],
+    lost: set[int],
+    hangs_up: str,
 ) -> None:
     monkeypatch.setattr(importing, "_POLL_S", 0.01)
     with fake_dashboards() as fake:
         for number in there:
-            fake.put("audit", older(OBJECTS[number]))
+            fake.put("audit", older(FEW[number]))
         before = fake.state()
-        fake.trouble = Trouble(
-            fails={key(OBJECTS[n]) for n in fails}, lost={key(OBJECTS[n]) for n in lost}, hangs_up=hangs_up
-        )
+        fake.trouble = Trouble(fails={key(FEW[n]) for n in fails}, lost={key(FEW[n]) for n in lost}, hangs_up=hangs_up)
         try:
-            imported(fake)
+            imported(fake, objects=FEW)
         except AuditpipeError:
             assert fake.state() == before
         else:
-            assert whole(fake)
+            assert whole(fake, FEW)
             assert not fails | lost
 
 
