@@ -18,5 +18,6 @@ def offline(objects: Sequence[SavedObject]) -> list[Problem]:
 
 
 def on_cluster(client: OpenSearch, objects: Sequence[SavedObject], *, allow_empty: bool = False) -> list[Problem]:
-    """What is wrong with them on a cluster. OutOfReach, NotAllowed."""
-    return offline(objects) or list(Run(client, objects, time.time_ns()).problems(allow_empty=allow_empty))
+    """What is wrong with them on a cluster; `allow_empty`: without what only shows nothing. OutOfReach, NotAllowed."""
+    found = offline(objects) or list(Run(client, objects, time.time_ns()).problems())
+    return [problem for problem in found if not (allow_empty and problem.empty)]

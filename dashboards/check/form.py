@@ -7,6 +7,7 @@ and searches that are missing. A dashboard that names a chart which is not there
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from auditpipe.dashboards.check import inner
 from auditpipe.dashboards.check.problem import Problem
@@ -45,7 +46,7 @@ def problems(objects: Sequence[SavedObject]) -> list[Problem]:
             found.append(Problem(one.name, f"expected one of the types {', '.join(ATTRIBUTES)}"))
             continue
         broken = [*_attributes(one), *_versions(one), *_json(one)]
-        found += broken or _references(one, there)
+        found += broken or inner.readable(one, partial(_references, one, there))
     return found
 
 

@@ -4,10 +4,11 @@ Of objects whose form was checked; `form` is what finds JSON that can't be read.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from auditpipe.dashboards.check.problem import Problem
 from auditpipe.dashboards.objects.saved import SavedObject
 
 #: Which attributes are JSON in a string, and what it must hold.
@@ -27,6 +28,14 @@ class Named:
     where: str
     name: str
     types: tuple[str, ...]
+
+
+def readable(one: SavedObject, look: Callable[[], Iterable[Problem]]) -> list[Problem]:
+    """What `look` finds in an object, or that its JSON is of another form than Dashboards writes."""
+    try:
+        return list(look())
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        return [Problem(one.name, f"its JSON has another form than Dashboards writes: {type(error).__name__}: {error}")]
 
 
 def raw(one: SavedObject, path: str) -> Any:

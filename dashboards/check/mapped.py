@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from auditpipe.dashboards.check import inner
@@ -31,13 +32,16 @@ def problems(objects: Sequence[SavedObject], fields: Sequence[Field]) -> list[Pr
     """Everything that does not fit the mapping. Of objects that `form` found nothing wrong with."""
     known = {field.name: field for field in fields}
     patterns = {one.id for one in objects if one.type == "index-pattern"}
-    found: list[Problem] = []
-    for one in objects:
-        found += [problem for use in uses(one) if (problem := _problem(one, use, known)) is not None]
-        if one.type == "index-pattern":
-            found += _pattern(one, known)
-            found += _links(one, patterns)
-    return found
+    return [problem for one in objects for problem in inner.readable(one, partial(_problems, one, known, patterns))]
+
+
+def _problems(one: SavedObject, known: Mapping[str, Field], patterns: set[str]) -> Iterator[Problem]:
+    for use in uses(one):
+        if (problem := _problem(one, use, known)) is not None:
+            yield problem
+    if one.type == "index-pattern":
+        yield from _pattern(one, known)
+        yield from _links(one, patterns)
 
 
 def uses(one: SavedObject) -> Iterator[Use]:

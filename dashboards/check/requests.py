@@ -97,7 +97,7 @@ def chart(scope: Scope, aggregations: Sequence[Mapping[str, Any]], dates: Iterab
     aggs: Body = {}
     inner = aggs
     for agg in aggregations:
-        if agg["schema"] == "metric":
+        if agg.get("schema") == "metric":
             if agg["type"] != "count":
                 raise UsageError(f"aggregation {agg['id']}: expected count, got {agg['type']}, which is not checked")
             continue
@@ -135,9 +135,15 @@ def interval(period: Period | None) -> Body:
 def _bucket(agg: Mapping[str, Any], period: Period | None) -> Body:
     params = agg["params"]
     if agg["type"] == "terms":
-        return {"terms": {"field": params["field"], "order": {"_count": params["order"]}, "size": params["size"]}}
-    if agg["type"] == "date_histogram" and params["interval"] == "auto":
-        more = {"time_zone": "UTC", "min_doc_count": params["min_doc_count"]}
+        return {
+            "terms": {
+                "field": params["field"],
+                "order": {"_count": params.get("order", "desc")},
+                "size": params.get("size", 5),
+            }
+        }
+    if agg["type"] == "date_histogram" and params.get("interval", "auto") == "auto":
+        more = {"time_zone": "UTC", "min_doc_count": params.get("min_doc_count", 1)}
         return {"date_histogram": {"field": params["field"], **interval(period), **more}}
     raise UsageError(f"aggregation {agg['id']}: expected terms or an automatic date_histogram, got {agg['type']}")
 

@@ -5,9 +5,9 @@ alone, over all time.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -30,26 +30,20 @@ class Run:
         self._by_name = {one.name: one for one in objects}
         self._now_ns = now_ns
 
-    def problems(self, *, allow_empty: bool = False) -> Iterator[Problem]:
-        """What is broken, and unless `allow_empty` what would show nothing. OutOfReach, NotAllowed."""
+    def problems(self) -> Iterator[Problem]:
+        """What is broken, and what would show nothing. OutOfReach, NotAllowed."""
         for one in self._objects:
-            for problem, empty in self._of(one):
-                if not (empty and allow_empty):
-                    yield problem
+            yield from self._of(one)
 
-    def _of(self, one: SavedObject) -> Iterator[tuple[Problem, bool]]:
+    def _of(self, one: SavedObject) -> Iterator[Problem]:
         if one.type == "index-pattern":
             yield from self._pattern(one)
         elif one.type == "dashboard":
             yield from self._dashboard(one)
         elif one.type == "query":
-            yield from self._tried(one, lambda: self._count(Scope((one.attributes["query"],)), self._patterns[0]))
+            yield from self._tried(one, partial(self._query, one))
         elif one.type == "search" or one.name not in self._shown:
             yield from self._panel(one, Scope())
-
-    @cached_property
-    def _patterns(self) -> list[SavedObject]:
-        return [one for one in self._objects if one.type == "index-pattern"]
 
     @cached_property
     def _shown(self) -> set[str]:
@@ -57,16 +51,16 @@ class Run:
         boards = [one for one in self._objects if one.type == "dashboard"]
         return {f"{r.type}/{r.id}" for board in boards for r in board.references}
 
-    def _dashboard(self, board: SavedObject) -> Iterator[tuple[Problem, bool]]:
+    def _dashboard(self, board: SavedObject) -> Iterator[Problem]:
         try:
             around = self._around(board)
         except UsageError as error:
-            yield Problem(board.name, str(error)), False
+            yield Problem(board.name, str(error))
             return
         for panel in inner.panels(board):
             shown = self._by_name[str(inner.target(board, panel["panelRefName"]))]
-            for problem, empty in self._panel(shown, around):
-                yield Problem(board.name, f"panel {problem}"), empty
+            for problem in self._panel(shown, around):
+                yield replace(problem, object=board.name, sentence=f"panel {problem}")
 
     def _around(self, board: SavedObject) -> Scope:
         source, period = inner.source(board), None
@@ -74,24 +68,24 @@ class Run:
             period = Period.parse(board.attributes["timeFrom"], board.attributes["timeTo"], self._now_ns)
         return Scope((source["query"],), tuple(source.get("filter", [])), period)
 
-    def _panel(self, one: SavedObject, around: Scope) -> Iterator[tuple[Problem, bool]]:
+    def _panel(self, one: SavedObject, around: Scope) -> Iterator[Problem]:
         if one.type == "search":
-            yield from self._tried(one, lambda: self._search(one, around))
+            yield from self._tried(one, partial(self._search, one, around))
             return
         if inner.aggregations(one):
-            yield from self._tried(one, lambda: self._chart(one, around))
+            yield from self._tried(one, partial(self._chart, one, around))
         for row in inner.controls(one):
-            for problem, empty in self._tried(one, lambda row=row: self._control(one, row, around)):
-                yield Problem(one.name, f"control {row['label']!r}: {problem.sentence}"), empty
+            for problem in self._tried(one, partial(self._control, one, row, around)):
+                yield replace(problem, sentence=f"control {row['label']!r}: {problem.sentence}")
 
-    def _tried(self, one: SavedObject, ask: Any) -> Iterator[tuple[Problem, bool]]:
+    def _tried(self, one: SavedObject, ask: Callable[[], int]) -> Iterator[Problem]:
         try:
             found = ask()
         except UsageError as error:  # what only the request can cause; an outage or a missing role goes up
-            yield Problem(one.name, f"broken: {error}"), False
+            yield Problem(one.name, f"broken: {error}")
             return
         if not found:
-            yield Problem(one.name, "would be empty: expected at least one event that it shows"), True
+            yield Problem(one.name, "would be empty: expected at least one event that it shows", empty=True)
 
     def _search(self, one: SavedObject, around: Scope) -> int:
         pattern, scope = self._within(one, around)
@@ -111,9 +105,12 @@ class Run:
         body = requests.control(_timed(around, pattern), row["fieldName"])
         return len(self._ask(pattern, body)["aggregations"]["termsAgg"]["buckets"])
 
-    def _count(self, scope: Scope, pattern: SavedObject) -> int:
-        body = {"size": 0, "track_total_hits": True, "query": scope.query()}
-        return int(self._ask(pattern, body)["hits"]["total"]["value"])
+    def _query(self, one: SavedObject) -> int:
+        """A saved query names no pattern: it is for whichever is looked at, and has to find something in one."""
+        query = Scope((one.attributes["query"],), tuple(one.attributes.get("filters", ()))).query()
+        body = {"size": 0, "track_total_hits": True, "query": query}
+        patterns = [other for other in self._objects if other.type == "index-pattern"]
+        return sum(int(self._ask(pattern, body)["hits"]["total"]["value"]) for pattern in patterns)
 
     def _within(self, one: SavedObject, around: Scope) -> tuple[SavedObject, Scope]:
         """The index pattern that it reads, and which events of it: its own query in those of what is around it."""
@@ -128,31 +125,31 @@ class Run:
         pattern = self._by_name[str(inner.target(one, source["indexRefName"]))]
         return pattern, _timed(mine, pattern)
 
-    def _pattern(self, one: SavedObject) -> Iterator[tuple[Problem, bool]]:
+    def _pattern(self, one: SavedObject) -> Iterator[Problem]:
         """Its fields, as the indices have them: one month that can't do what others can makes a conflict."""
         with edge():
             answer = self._client.field_caps(index=one.attributes["title"], params={"fields": "*"})
         for entry in _own_fields(one):
             there = list(answer["fields"].get(entry["name"], {}).values())
             if not there:
-                yield Problem(one.name, f"no index that you may see has the field {entry['name']!r}"), False
+                yield Problem(one.name, f"no index that you may see has the field {entry['name']!r}")
             for able in ("searchable", "aggregatable"):
                 if entry[able] and not all(kind[able] for kind in there):
-                    yield Problem(one.name, f"{entry['name']!r} is not {able} in every index"), False
+                    yield Problem(one.name, f"{entry['name']!r} is not {able} in every index")
         for name, template in _links(one).items():
             yield from self._link(one, name, template)
 
-    def _link(self, one: SavedObject, name: str, template: str) -> Iterator[tuple[Problem, bool]]:
+    def _link(self, one: SavedObject, name: str, template: str) -> Iterator[Problem]:
         """The page of a single document, asked for the newest event."""
         by_time = [{one.attributes["timeFieldName"]: "desc"}]
         newest = self._ask(one, {"size": 1, "query": {"match_all": {}}, "sort": by_time})["hits"]["hits"]
         if not newest:
-            yield Problem(one.name, "would be empty: expected at least one event"), True
+            yield Problem(one.name, "would be empty: expected at least one event", empty=True)
             return
         index = template.partition("#/doc/")[2].partition("?id=")[0].partition("/")[2]
         body = requests.document(_value(newest[0]["_source"], name), _dates(one))
         if not ask_all_shards(self._client, body, index=index)["hits"]["hits"]:
-            yield Problem(one.name, f"fieldFormatMap: {name!r}: its link finds no document"), False
+            yield Problem(one.name, f"fieldFormatMap: {name!r}: its link finds no document")
 
     def _ask(self, pattern: SavedObject, body: Mapping[str, Any]) -> dict[str, Any]:
         return ask_all_shards(self._client, body, index=pattern.attributes["title"])

@@ -96,6 +96,10 @@ INDEX = Reference(META + ".index", "index-pattern", "audit-events")
         (SEARCH, attribute(META + "!indexRefName", None), "reads no index pattern: expected indexRefName"),
         (SEARCH, attribute(META + "!index", "audit-events"), "searchSourceJSON.index holds an id"),
         (BOARD, attribute("panelsJSON!0.id", "x"), "panel 0 holds an id"),
+        # a form that Dashboards does not write
+        (SEARCH, attribute("sort", ["@timestamp", "desc"]), "its JSON has another form than Dashboards writes"),
+        (CONTROLS, attribute("visState!params.controls.1.fieldName", None), "another form than Dashboards writes: Key"),
+        (BOARD, attribute("panelsJSON!0", 5), "another form than Dashboards writes: AttributeError"),
         # fields
         (SEARCH, attribute("columns", ["event.actions"]), "columns: no field 'event.actions' in the mapping"),
         (SEARCH, attribute("sort", [["message", "desc"]]), "sort: the field 'message' (text) is not aggregatable"),
