@@ -1,7 +1,7 @@
 """`python -m auditpipe.cli.generate [--check]`: write every generated file, or say which are stale.
 
 The JSON Schemas and the index mapping come from the models, docs/events.md from the catalogue, docs/cli.md from the
-commands.
+commands, dashboards/objects/saved-objects.ndjson from the code beside it.
 """
 
 import json
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from auditpipe.cli import reference
+from auditpipe.dashboards.objects import build
 from auditpipe.schemas import events_document, mapping, published
 from auditpipe.schemas.catalogue import builtin
 
@@ -25,6 +26,7 @@ def generated() -> Iterator[tuple[Path, str]]:
     yield SCHEMAS / mapping.GENERATED, _json(mapping.generate())
     yield ROOT / "docs" / "events.md", events_document.markdown(builtin())
     yield ROOT / "docs" / "cli.md", reference.markdown()
+    yield ROOT / "dashboards" / "objects" / build.GENERATED, build.generate()
 
 
 def stale() -> list[Path]:

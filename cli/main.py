@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "spool": "Events on this machine: list, show, drain, replay.",
     "deadletter": "Events that OpenSearch refused: list, show, replay.",
     "access": "Who may look, and who did: grant, revoke, list, check, log.",
+    "dashboards": "Saved objects for OpenSearch Dashboards: build, check, import.",
     "relay": "The shipper for single nodes (Forward to OpenSearch).",
 }
 

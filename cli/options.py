@@ -22,17 +22,20 @@ _CONNECTION: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def connection_options(*, default_profile: str = "local") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def connection_options(
+    *, default_profile: str = "local", also: tuple[tuple[str, str, str], ...] = ()
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add the connection flags; the command gets them resolved, as `settings: Settings`.
 
     `default_profile` is the one of the local stack that is used where neither flag, environment nor --profile names
-    a cluster: `local` reads, `operator` is the admin certificate. Put it nearest to the function: help lists it last.
+    a cluster: `local` reads, `operator` is the admin certificate. Put it nearest to
+    the function: help lists it last. `also` are further settings as flags.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def call(*args: Any, profile: str | None, **kwargs: Any) -> Any:
-            names = [name.replace("-", "_") for name, _, _ in _CONNECTION]
+            names = [name.replace("-", "_") for name, _, _ in (*_CONNECTION, *also)]
             flags = {name: kwargs.pop(name) for name in names}
             settings = load(flags, profile=profile, default_profile=default_profile)
             _refuse_unused(flags, settings)
@@ -40,7 +43,7 @@ def connection_options(*, default_profile: str = "local") -> Callable[[Callable[
             return function(*args, settings=settings, **kwargs)
 
         decorated = click.option("--profile", metavar="NAME", help="Settings by that name, from the home.")(call)
-        for name, metavar, text in reversed(_CONNECTION):
+        for name, metavar, text in reversed((*also, *_CONNECTION)):
             decorated = click.option(f"--{name}", metavar=metavar, help=text)(decorated)
         return decorated
 

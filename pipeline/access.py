@@ -121,7 +121,8 @@ def limited_role(grant: Grant) -> Role:
     end = "" if grant.until is None else f", {grant.user} until {format_time(grant.until * MILLISECOND)}"
     events = base.indices[0]
     rule = IndexPermission(events.patterns, events.actions, dls=limits.rule_of(grant.organization, grant.until))
-    return Role(grant.role_name, base.title, f"{base.title} of {whose}{end}", (rule,), base.cluster, reserved=False)
+    title = f"{base.title} of {whose}{end}"
+    return Role(grant.role_name, base.title, title, (rule,), base.cluster, reserved=False, tenant=base.tenant)
 
 
 def grant(client: OpenSearch, wanted: Grant, *, password: str | None = None) -> tuple[str, ...]:

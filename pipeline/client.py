@@ -36,8 +36,8 @@ def connect(settings: Settings, *, opaque_id: str | None = None, read_seconds: f
     `opaque_id` becomes the `X-Opaque-Id` of each request, which the node's audit log keeps: see `tool_id`.
     SettingsError: no URL, a URL that can't be used, an unreadable certificate or secret.
     """
-    host = _host_options(settings.url)
-    who, headers = _credentials(settings)
+    host = host_options(settings.url)
+    who, headers = credentials(settings)
     if host["use_ssl"]:
         host["ssl_context"] = _tls_context(settings)
     elif settings.get("cert_file"):
@@ -148,7 +148,8 @@ class _Connection(Urllib3HttpConnection):
         pass
 
 
-def _host_options(url: str) -> dict[str, Any]:
+def host_options(url: str) -> dict[str, Any]:
+    """Host, port, `use_ssl` and `url_prefix` of a URL that credentials may be sent to. SettingsError for any other."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -171,13 +172,18 @@ def _host_options(url: str) -> dict[str, Any]:
     }
 
 
-def _tls_context(settings: Settings) -> ssl.SSLContext:
-    ca_file, cert_file = settings.get("ca_file"), settings.get("cert_file")
+def trusting(ca_file: str | None, name: str = "ca_file") -> ssl.SSLContext:
+    """TLS that believes these authorities (PEM), the system's where none are named. `name` is the setting's."""
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
-        raise SettingsError(f"ca_file {ca_file}: expected certificates in PEM, {error}") from error
+        raise SettingsError(f"{name} {ca_file}: expected certificates in PEM, {error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _tls_context(settings: Settings) -> ssl.SSLContext:
+    context, cert_file = trusting(settings.get("ca_file")), settings.get("cert_file")
     if cert_file:
         try:
             # A password makes OpenSSL fail on an encrypted key instead of asking on the terminal.
@@ -188,7 +194,7 @@ def _tls_context(settings: Settings) -> ssl.SSLContext:
     return context
 
 
-def _credentials(settings: Settings) -> tuple[str, dict[str, str]]:
+def credentials(settings: Settings) -> tuple[str, dict[str, str]]:
     """(who is asking, in words; the header that says so)."""
     token, name = settings.token, settings.get("username")
     if token:

@@ -48,6 +48,25 @@ def read(client: OpenSearch) -> Principals:
     return Principals(*found)
 
 
+def read_tenants(client: OpenSearch) -> Mapping[str, Any]:
+    """The tenants of OpenSearch Dashboards. For the admin certificate: no Super Admin may see or make one."""
+    return rest.get(client, f"{API}/tenants") or {}
+
+
+def tenant_step(tenants: Mapping[str, Any]) -> Step:
+    """The tenant whose objects our roles may see."""
+    body = {"description": f"{MARK}saved objects of OpenSearch Dashboards, for those who may look", "reserved": True}
+    put = (Request("PUT", f"{API}/tenants/{roles.TENANT}", body),)
+    current = tenants.get(roles.TENANT)
+    if current is None:
+        return Step("tenant", roles.TENANT, State.CREATE, "of OpenSearch Dashboards, for those who may look", put)
+    if not is_ours(current):
+        return Step("tenant", roles.TENANT, State.CONFLICT, "a tenant of this name that is not auditpipe's")
+    if current.get("description") != body["description"] or not current.get("reserved"):
+        return Step("tenant", roles.TENANT, State.UPDATE, "differs in its description", put)
+    return Step("tenant", roles.TENANT, State.OK, "of OpenSearch Dashboards, for those who may look")
+
+
 def steps(found: Principals, accounts: tuple[Account, ...], sign_in: SignIn | None) -> list[Step]:
     """Roles before the mappings that name them, users before they are mapped."""
     return [

@@ -80,6 +80,7 @@ def plan(client: OpenSearch, options: Options) -> Plan:
     """What there is and what would be done. NotAllowed without the admin certificate."""
     try:
         people = principals.read(client)
+        tenants = principals.read_tenants(client)
         cluster = template.read(client)
     except NotAllowed as error:
         raise NotAllowed(
@@ -89,6 +90,7 @@ def plan(client: OpenSearch, options: Options) -> Plan:
     return Plan(
         (
             *template.steps(cluster, options.sizes, template.months(options.first_month, now_ns), now_ns),
+            principals.tenant_step(tenants),
             *principals.steps(people, options.accounts, options.sign_in),
         )
     )

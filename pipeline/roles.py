@@ -13,6 +13,12 @@ from auditpipe.schemas.identity import INDEX_PATTERN
 #: How an object of ours is known: its description begins with this. What does not is foreign, and never touched.
 MARK = "auditpipe: "
 
+#: Where the saved objects of OpenSearch Dashboards are, apart from what other people keep there. Lower case, because
+#: Dashboards looks for a preferred tenant in lower case.
+TENANT = "audit"
+#: Security's own names (static action groups) for seeing a tenant's objects, and for changing them too.
+_SEE_TENANT, _CHANGE_TENANT = "kibana_all_read", "kibana_all_write"
+
 #: The node's own record of who searched, looked and exported.
 WHO_LOOKED_PATTERN = "security-auditlog-*"
 
@@ -32,6 +38,7 @@ _READ_INDEX = (
     "indices:data/read/get",  # one event by its id, before a refresh
     "indices:data/read/mget[shard]",
     "indices:data/read/field_caps",  # Dashboards' index pattern
+    "indices:data/read/field_caps[index]",  # its half in each index, without which it answers that there are no fields
     "indices:data/read/point_in_time/create",  # paging and export that neither repeat nor miss
     "indices:data/read/point_in_time/delete",
 )
@@ -49,7 +56,10 @@ class IndexPermission:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A role of the Security plugin. `reserved`: only the admin certificate may alter it, no Super Admin."""
+    """A role of the Security plugin. `reserved`: only the admin certificate may alter it, no Super Admin.
+
+    `tenant`: what it may do in our tenant of OpenSearch Dashboards; "" is nothing.
+    """
 
     name: str
     title: str
@@ -57,9 +67,11 @@ class Role:
     indices: tuple[IndexPermission, ...]
     cluster: tuple[str, ...] = ()
     reserved: bool = True
+    tenant: str = ""
 
     def body(self) -> dict[str, Any]:
         """What `PUT /_plugins/_security/api/roles/NAME` takes."""
+        seen = {"tenant_patterns": [TENANT], "allowed_actions": [self.tenant]}
         body: dict[str, Any] = {
             "description": MARK + self.description,
             "cluster_permissions": list(self.cluster),
@@ -73,7 +85,7 @@ class Role:
                 }
                 for permission in self.indices
             ],
-            "tenant_permissions": [],
+            "tenant_permissions": [seen] if self.tenant else [],
         }
         # Security refuses the key itself from anyone without the admin certificate.
         return body | ({"reserved": True} if self.reserved else {})
@@ -106,13 +118,16 @@ ROLES: tuple[Role, ...] = (
         "searches, looks at and exports every event",
         cluster=_READ_CLUSTER,
         indices=(_READ_EVENTS,),
+        tenant=_SEE_TENANT,
     ),
     Role(
         SUPER_ADMIN,
         "Super Admin",
         "as Admin; grants access (plugins.security.restapi.roles_enabled) and sees who looked",
-        cluster=_READ_CLUSTER,
+        # With `bulk`, which alone gives no index to write to, Dashboards writes into its tenant: it has no other way.
+        cluster=(*_READ_CLUSTER, "indices:data/write/bulk"),
         indices=(_READ_EVENTS, IndexPermission((WHO_LOOKED_PATTERN,), _READ_INDEX)),
+        tenant=_CHANGE_TENANT,
     ),
     Role(
         AUDITOR,
@@ -120,6 +135,7 @@ ROLES: tuple[Role, ...] = (
         "as Admin, for compliance: people who are no admins of the product",
         cluster=_READ_CLUSTER,
         indices=(_READ_EVENTS,),
+        tenant=_SEE_TENANT,
     ),
 )
 BY_NAME = {role.name: role for role in ROLES}

@@ -58,6 +58,18 @@ class Search:
         return shlex.join(["auditpipe", "search", *self.arguments])
 
     @property
+    def lucene(self) -> str:
+        """The same as a query string (Lucene), for OpenSearch Dashboards."""
+        fields = (
+            ("event.action", self.action.action),
+            ("event.outcome", self._outcome),
+            ("event.reason", self.item.reason),
+            ("audit.changed", self.item.changed),
+        )
+        clauses = [f"{name}:{value}" for name, value in fields if value is not None]
+        return " AND ".join([*clauses, *([self.item.query] if self.item.query else [])])
+
+    @property
     def _outcome(self) -> str | None:
         """Only where it says something: one outcome needs no filter, and a reason implies its outcome."""
         if self.item.reason is not None or len(self.action.outcomes) == 1:

@@ -13,7 +13,7 @@ from auditpipe.pipeline.manifest import Manifest
 from tests.builders import event
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("searching.md", "export-and-verify.md", "spool.md")
+PAGES = ("searching.md", "export-and-verify.md", "spool.md", "dashboards.md")
 
 
 def examples() -> list[str]:
@@ -25,7 +25,7 @@ def examples() -> list[str]:
 def test_every_example_is_a_command_line_that_parses(example: str) -> None:
     _, name, *arguments = shlex.split(example)
     command = cli.get_command(click.Context(cli), name)
-    if isinstance(command, click.Group):
+    while isinstance(command, click.Group):
         name, *arguments = arguments
         command = command.get_command(click.Context(command), name)
     assert command is not None

@@ -13,11 +13,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 
-from auditpipe.pipeline import container
+from auditpipe.cli.main import cli
+from auditpipe.pipeline import container, roles
 from auditpipe.pipeline.fluent_bit import launcher
+from auditpipe.schemas.settings import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
@@ -31,7 +34,7 @@ KEYS = {
     *("volumes", "working_dir"),
 }
 CONDITIONS = {"service_started", "service_healthy", "service_completed_successfully"}
-ONE_SHOT = {"prepare", "provision", "cli"}
+ONE_SHOT = {"prepare", "provision", "cli", "dashboards-import"}
 
 
 def binds() -> list[tuple[str, str]]:
@@ -124,6 +127,35 @@ def test_the_image_has_what_its_services_start() -> None:
     assert {"cli", "pipeline", "schemas", "emitters", "dashboards", "pyproject.toml"} <= packages
     assert 'ENTRYPOINT ["auditpipe"]' in (ROOT / "Dockerfile").read_text()
     assert SERVICES["prepare"]["entrypoint"][2] == container.__name__
+
+
+def test_dashboards_and_security_agree_on_the_servers_user_and_on_where_everyone_lands() -> None:
+    """Security lets no other user work on the objects of all tenants, and Dashboards does not start without."""
+    security = files("auditpipe.pipeline.opensearch").joinpath("security/config.yml").read_text()
+    kibana = yaml.safe_load(security)["config"]["dynamic"]["kibana"]
+    ours = yaml.safe_load((ROOT / "dashboards" / "opensearch_dashboards.yml").read_text())
+    tenants = "opensearch_security.multitenancy.tenants."
+    assert kibana["server_username"] == container.DASHBOARDS
+    assert kibana["multitenancy_enabled"] is ours["opensearch_security.multitenancy.enabled"] is True
+    assert kibana["private_tenant_enabled"] is ours[tenants + "enable_private"] is False
+    assert [kibana["default_tenant"]] == ours[tenants + "preferred"] == [roles.TENANT]
+    assert roles.TENANT.islower()
+    assert "opensearch_security.cookie.password" not in ours  # its own, random: `prepare` writes it
+
+
+def test_the_objects_are_imported_over_loopback_as_the_first_super_admin() -> None:
+    service = SERVICES["dashboards-import"]
+    assert service["network_mode"] == "service:dashboards"
+    assert service["environment"]["AUDITPIPE_DASHBOARDS_URL"] == "http://127.0.0.1:5601"
+    assert service["environment"]["AUDITPIPE_USERNAME"] == container.SUPER_ADMIN
+    given = {name.removeprefix("AUDITPIPE_").lower() for name in service["environment"]}
+    assert given <= {setting.name for setting in SETTINGS}
+    command = cli.get_command(click.Context(cli), service["command"][0])
+    assert isinstance(command, click.Group)
+    name, *arguments = service["command"][1:]
+    imports = command.get_command(click.Context(command), name)
+    assert imports is not None
+    imports.make_context(name, arguments)
 
 
 def compose(*arguments: str, check: bool = True) -> str:

@@ -29,7 +29,7 @@ def run(opensearch: RealOpenSearch, *arguments: str, profile: str = "operator") 
 def everything(opensearch: RealOpenSearch) -> list[Any]:
     """All that provisioning may change."""
     paths = ["_index_template", "_cluster/settings", "_alias", "audit-events-*/_mapping"]
-    paths += [f"_plugins/_security/api/{kind}" for kind in ("roles", "rolesmapping", "internalusers")]
+    paths += [f"_plugins/_security/api/{kind}" for kind in ("roles", "rolesmapping", "internalusers", "tenants")]
     return [opensearch.request("GET", f"/{path}") for path in paths]
 
 
