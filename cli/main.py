@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "actions": "The catalogue of actions.",
     "schema": "Show, validate and compare the event's schema.",
     "deadletter": "Events that OpenSearch refused: list, show, replay.",
+    "console": "The web page where Admins look.",
     "access": "Who may look: grant, revoke, list.",
     "relay": "The shipper for single nodes (Forward to OpenSearch).",
 }
