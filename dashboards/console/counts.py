@@ -11,11 +11,13 @@ from opensearchpy import OpenSearch
 
 from auditpipe.pipeline.query import Filters
 from auditpipe.pipeline.reader import ask_all_shards
+from auditpipe.pipeline.visible import printable
 from auditpipe.schemas.identity import MILLISECOND, SECOND, format_time
 
 _BARS = 60
 _ACTIONS = 8
 _SUGGESTED = 40
+_LONGEST_SUGGESTION = 100
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 #: Seconds that a bar may stand for.
 _INTERVALS = (
@@ -94,17 +96,23 @@ def suggestions(client: OpenSearch) -> dict[str, list[str]]:
     answer = ask_all_shards(client, {"query": Filters().query(), "size": 0, "aggs": dict(_SUGGESTIONS)})
     found = answer.get("aggregations", {})
     targets = found.get("target", {}).get("buckets", [])
-    return {
+    values = {
         "action": [value for value, _ in _terms(found.get("action", {}))],
         "actor": [value for value, _ in _terms(found.get("actor", {}))],
         "target": [value for kind in targets for value in _with_ids(kind)],
     }
+    return {name: list(filter(_can_be_typed, listed)) for name, listed in values.items()}
 
 
 def _bar(bucket: Mapping[str, Any], seconds: int) -> Bar:
     start = int(bucket["key"]) * MILLISECOND
     end = format_time(start + seconds * SECOND)
     return Bar(format_time(start), end, bucket["doc_count"], bucket["failures"]["doc_count"])
+
+
+def _can_be_typed(value: str) -> bool:
+    """A suggestion is the value itself, so that none is made of what only an escape would show."""
+    return len(value) <= _LONGEST_SUGGESTION and printable(value) == value
 
 
 def _with_ids(bucket: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,8 @@ from auditpipe.dashboards.console.visit import Visit, same_token
 from auditpipe.schemas.errors import NotAllowed
 
 _FAILED = "Wrong name or password, or no role that may look."
-_LONGEST = 1_000
+#: Characters of a name or a password: both in UTF-8 and base64 still fit the 8 kB that OpenSearch takes for headers.
+_LONGEST = 400
 _TOKEN_LENGTH = 43  # characters of 32 bytes in base64
 
 
@@ -43,7 +44,7 @@ def sign_in(visit: Visit) -> Response:
         _record_failure(visit, name, known=not person.is_unknown(error))
         return _page(visit, next_page, _FAILED, 401)
     try:
-        visit.put_on_record("user.login_succeeded", actor=_actor(name), session=session.id)
+        visit.put_on_record("user.login_succeeded", **_about(name), session=session.id)
     except BaseException:
         session.close()
         raise
@@ -57,7 +58,7 @@ def sign_in(visit: Visit) -> Response:
 
 def sign_out(visit: Visit) -> Response:
     """End the session, on record."""
-    visit.put_on_record("user.logged_out", actor=_actor(visit.who.user), session=visit.who.id)
+    visit.put_on_record("user.logged_out", **_about(visit.who.user), session=visit.who.id)
     visit.console.sessions.end(visit.request.cookies.get(visit.console.cookie))
     response = RedirectResponse("/sign-in", 303)
     visit.console.drop_cookie(response, visit.console.cookie)
@@ -76,11 +77,12 @@ def _record_failure(visit: Visit, name: str, *, known: bool) -> None:
     reason = "bad_credentials" if name in visit.console.known else "unknown_account"
     if known:
         reason = "account_inactive"  # name and password are right, and no role lets them look
-    visit.put_on_record("user.login_failed", actor=_actor(name), outcome="failure", reason=reason)
+    visit.put_on_record("user.login_failed", **_about(name), outcome="failure", reason=reason)
 
 
-def _actor(name: str) -> dict[str, str]:
-    return {"id": name, "name": name}
+def _about(name: str) -> dict[str, dict[str, str]]:
+    account = {"id": name, "name": name}
+    return {"actor": account, "target": {"type": "user", **account}}
 
 
 def _form_cookie(visit: Visit) -> str:
