@@ -85,8 +85,9 @@ class Views:
                 return self._kept[what]
         pit = open_point_in_time(client)
         with self._lock:
-            self._kept[what] = pit
-            gone = [self._kept.popitem(last=False)[1] for _ in range(len(self._kept) - KEPT)]
+            gone = [] if self._kept.setdefault(what, pit) is pit else [pit]  # another tab was faster
+            gone += [self._kept.popitem(last=False)[1] for _ in range(len(self._kept) - KEPT)]
+            pit = self._kept[what]
         for old in gone:
             close_point_in_time(client, old)
         return pit

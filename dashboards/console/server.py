@@ -1,5 +1,6 @@
 """Serving the console: where it listens, under which names, with TLS or without."""
 
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,6 +97,10 @@ def serve(settings: Settings, listen: Listen, record: Record, started: Callable[
         log_config=None,
         timeout_graceful_shutdown=_STOP_S,
     )
+    # uvicorn finishes what it is at, and then raises the signal again: by default that would end the process before
+    # the caller has closed its audit log.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     with _listening(listen) as listener:
         started()
         uvicorn.Server(config).run(sockets=[listener])

@@ -83,6 +83,11 @@ class Visit:
         return f"{url.path}?{url.query}" if url.query else url.path
 
     @property
+    def again(self) -> str:
+        """Where to go on after an error: this page, or the list with the filters of a form that was sent."""
+        return self.here if self.request.method == "GET" else f"/?{self.request.url.query}".rstrip("?")
+
+    @property
     def address(self) -> str | None:
         """The address of the browser, or of the proxy where its word is not taken."""
         return self.request.client.host if self.request.client else None
@@ -153,7 +158,7 @@ def failed(visit: Visit, error: AuditpipeError) -> Response:
     status, heading, remedy = next((state for kind, state in _STATES if isinstance(error, kind)), _BUG)
     if status == _BUG[0]:
         log.error("%s: %s", visit.request.url.path, error, exc_info=error)
-    return visit.page("error.html", status, heading=heading, remedy=remedy, what=str(error), again=visit.here)
+    return visit.page("error.html", status, heading=heading, remedy=remedy, what=str(error), again=visit.again)
 
 
 def _to_sign_in(visit: Visit) -> Response:

@@ -99,7 +99,7 @@ def fresh(opensearch: RealOpenSearch, tmp_path: Path) -> Iterator[Served]:
 @pytest.fixture(scope="package")
 def admin(opensearch: RealOpenSearch) -> Settings:
     """A person with the role audit_admin."""
-    return opensearch.add_user("audit_admin")
+    return opensearch.add_user("audit_admin", name="olivia")
 
 
 @pytest.fixture(scope="package")

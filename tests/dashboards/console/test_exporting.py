@@ -80,6 +80,7 @@ def test_what_can_not_be_exported_is_said_on_a_page(
     answer = browser.post(f"/export{path}", data={"token": token(browser, "/"), **form})
     assert answer.status_code == 400
     assert said in words(answer.text)
+    assert f'href="/{path}">Try again' in answer.text
 
 
 @pytest.mark.opensearch
