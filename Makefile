@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench chaos generate clean
+.PHONY: demo test lint bench chaos screenshots generate clean
 
 demo: $(STAMP)
 	$(BIN)/auditpipe demo
@@ -27,6 +27,10 @@ chaos: $(STAMP)
 # The published JSON Schema, the index mapping and the generated documents, from the code that defines them.
 generate: $(STAMP)
 	$(BIN)/python -m auditpipe.cli.generate
+
+# The pictures in the documents, from the browser tests' own events. Needs Chromium.
+screenshots: $(STAMP)
+	$(BIN)/python -m pytest tests/dashboards/console -k pictures --screenshots docs/images
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

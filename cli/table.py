@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 
 from auditpipe.cli.terminal import coloured, columns
-from auditpipe.pipeline.tabular import changes_text, field
+from auditpipe.pipeline.tabular import actor_text, changes_text, outcome_text, target_text, text_at
 from auditpipe.pipeline.visible import pad, printable, width
 
 GAP = 2
@@ -101,15 +101,15 @@ def _shrink(widths: list[int], floors: Sequence[int], room: int) -> None:
 def _cells(document: dict[str, Any], with_id: bool) -> list[str]:
     cells = [
         _time(document),
-        _text(document, "event.action"),
-        _actor(document),
-        _target(document),
+        text_at(document, "event.action"),
+        actor_text(document),
+        target_text(document),
         changes_text(document),
-        _outcome(document),
-        _text(document, "source.ip"),
+        outcome_text(document),
+        text_at(document, "source.ip"),
     ]
     if with_id:
-        cells.append(_text(document, "event.id"))
+        cells.append(text_at(document, "event.id"))
     return [printable(cell) for cell in cells]
 
 
@@ -122,25 +122,5 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
     return (" " * GAP).join(pad(cell, size) for cell, size in zip(cells, widths, strict=True)).rstrip()
 
 
-def _text(document: dict[str, Any], path: str) -> str:
-    value = field(document, path)
-    return "" if value is None else str(value)
-
-
 def _time(document: dict[str, Any]) -> str:
-    return _text(document, "@timestamp")[:19].replace("T", " ")
-
-
-def _actor(document: dict[str, Any]) -> str:
-    names = (_text(document, path) for path in ("user.name", "user.email", "user.id", "audit.actor.type"))
-    return next(filter(None, names), "")
-
-
-def _target(document: dict[str, Any]) -> str:
-    kind, name = _text(document, "audit.target.type"), _text(document, "audit.target.name")
-    return ":".join(filter(None, (kind, name or _text(document, "audit.target.id"))))
-
-
-def _outcome(document: dict[str, Any]) -> str:
-    outcome, reason = _text(document, "event.outcome"), _text(document, "event.reason")
-    return f"{outcome} ({reason})" if reason else outcome
+    return text_at(document, "@timestamp")[:19].replace("T", " ")

@@ -5,8 +5,8 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -70,6 +70,19 @@ def to_stream(
     client: OpenSearch, request: Request, out: IO[bytes], *, name: str = "-", progress: Progress = silent
 ) -> Manifest:
     """Write the events and return the manifest. NotFinished if fewer came than there were."""
+    with closing(stream(client, request, name=name, progress=progress)) as chunks:
+        while True:
+            try:
+                out.write(next(chunks))
+            except StopIteration as done:
+                manifest: Manifest = done.value
+                return manifest
+
+
+def stream(
+    client: OpenSearch, request: Request, *, name: str = "-", progress: Progress = silent
+) -> Generator[bytes, None, Manifest]:
+    """The events' bytes, chunk by chunk, and at the end the manifest. NotFinished if fewer came than there were."""
     now_ns = time.time_ns()
     filters = request.filters.until_at_latest(now_ns)
     who, cluster = reader_name(client), cluster_facts(client)
@@ -77,7 +90,8 @@ def to_stream(
     with Snapshot.open(client, filters.query(), by_time("asc")) as snapshot, progress(snapshot.total) as advance:
         for count, chunk in _chunks(snapshot, request.format, heads):
             digest.update(chunk)
-            size += out.write(chunk)
+            size += len(chunk)
+            yield chunk
             advance(count)
         expected = snapshot.total
     if count != expected:

@@ -137,6 +137,24 @@ def complete(answer: Any) -> dict[str, Any]:
     return dict(answer)
 
 
+def open_point_in_time(client: OpenSearch) -> str:
+    """The id of a view that holds still, on all audit indices. OutOfReach if there are none, or not all answer."""
+    with edge():
+        whole = {"keep_alive": KEEP_ALIVE, "allow_partial_pit_creation": "false"}
+        opened = complete(client.create_pit(index=INDEX_PATTERN, params=whole))
+    pit = str(opened["pit_id"])
+    if opened["_shards"]["total"] == 0:
+        close_point_in_time(client, pit)
+        raise _no_indices()
+    return pit
+
+
+def close_point_in_time(client: OpenSearch, pit: str) -> None:
+    """Free it on the node. It would expire by itself; an error here must not hide the one that led here."""
+    with suppress(OpenSearchException):
+        client.delete_pit(body={"pit_id": [pit]})
+
+
 class Snapshot:
     """All events that match, as they were at one moment (a point in time), in constant memory."""
 
@@ -158,20 +176,13 @@ class Snapshot:
         extra: Mapping[str, Any] | None = None,
     ) -> Iterator["Snapshot"]:
         """Opened, counted, and closed on the node whatever happens. OutOfReach, NotAllowed, BadFilter."""
-        with edge():
-            whole = {"keep_alive": KEEP_ALIVE, "allow_partial_pit_creation": "false"}
-            opened = complete(client.create_pit(index=INDEX_PATTERN, params=whole))
         body = {"query": dict(query), "sort": sort, "size": batch, **(extra or {})}
-        snapshot = cls(client, opened["pit_id"], body)
+        snapshot = cls(client, open_point_in_time(client), body)
         try:
-            if opened["_shards"]["total"] == 0:
-                raise _no_indices()
             snapshot.total = snapshot._count()
             yield snapshot
         finally:
-            # It would expire by itself; an error here must not hide the one that led here.
-            with suppress(OpenSearchException):
-                client.delete_pit(body={"pit_id": [snapshot._pit]})
+            close_point_in_time(client, snapshot._pit)
 
     def hits(self) -> Iterator[Hit]:
         """Every hit in order. OutOfReach if a shard fails on the way, NotFinished if the point in time expired.

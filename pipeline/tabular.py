@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -32,6 +32,42 @@ def field(document: Mapping[str, Any], path: str) -> Any:
             return None
         value = value.get(part)
     return value
+
+
+def text_at(document: Mapping[str, Any], path: str) -> str:
+    """The value at a dotted path as text, empty where there is none."""
+    value = field(document, path)
+    return "" if value is None else str(value)
+
+
+def actor_text(document: Mapping[str, Any]) -> str:
+    """Who did it, as a list has it: name, else e-mail address, id, or what kind of actor."""
+    names = (text_at(document, path) for path in ("user.name", "user.email", "user.id", "audit.actor.type"))
+    return next(filter(None, names), "")
+
+
+def target_text(document: Mapping[str, Any]) -> str:
+    """What it was done to: `team:Support`, by its id where it has no name."""
+    kind, name = text_at(document, "audit.target.type"), text_at(document, "audit.target.name")
+    return ":".join(filter(None, (kind, name or text_at(document, "audit.target.id"))))
+
+
+def outcome_text(document: Mapping[str, Any]) -> str:
+    """`failure (bad_credentials)`."""
+    outcome, reason = text_at(document, "event.outcome"), text_at(document, "event.reason")
+    return f"{outcome} ({reason})" if reason else outcome
+
+
+def flat(document: Mapping[str, Any], apart: Collection[str] = (), prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted path, value) of every field in order, but for the paths that are shown elsewhere."""
+    for key, inner in document.items():
+        path = f"{prefix}{key}"
+        if path in apart:
+            continue
+        if isinstance(inner, Mapping) and inner:
+            yield from flat(inner, apart, f"{path}.")
+        else:
+            yield path, inner
 
 
 def changes_of(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -147,6 +147,7 @@ def _show(made: "Stack", home: str | None) -> None:
         '  auditpipe emit user.user.updated --actor u1 --target user:u7 --before \'{"name": "Doe"}\' '
         '--after \'{"name": "Dow"}\'',
         "  auditpipe search --since 1h",
+        "  auditpipe console          the page where Admins look, at http://127.0.0.1:24800/",
         "  auditpipe status",
     )
     for line in lines:

@@ -1,0 +1,92 @@
+"""An event's place in its stream, and whether it verifies there: its own hash, and the links to its neighbours."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from auditpipe.pipeline.reader import BY_STREAM, Hit, ask_all_shards
+from auditpipe.pipeline.verify import Flaw, Row, Tally, View, check, placed, row_of, settled_before
+
+#: Younger events may have neighbours on their way.
+GRACE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What could be checked. `sound` is None where nothing speaks against it and something could not be checked."""
+
+    sound: bool | None
+    says: list[str]
+    stream: str | None = None
+    sequence: int | None = None
+    #: Ids of the events before and after it in its stream, where they are to be seen.
+    before: str | None = None
+    after: str | None = None
+
+
+def proof(client: OpenSearch, document: Mapping[str, Any]) -> Proof:
+    """Look at the event and its two neighbours. OutOfReach, NotAllowed."""
+    own = row_of(document)
+    if isinstance(own, Flaw):
+        return Proof(False, [own.detail], own.stream, own.sequence)
+    span = {"gte": own.sequence - 1, "lte": own.sequence + 1}
+    clauses = [{"term": {"audit.stream": own.stream}}, {"range": {"audit.sequence": span}}]
+    body = {"query": {"bool": {"filter": clauses}}, "sort": BY_STREAM, "size": 20, "version": True}
+    hits = ask_all_shards(client, body)["hits"]["hits"]
+    return judge(own, hits, time.time_ns())
+
+
+def judge(own: Row, hits: list[Hit], now_ns: int) -> Proof:
+    """The decision, on what a search for the numbers around it has found; the event itself may be too young for one."""
+    rows = [row for row in map(_row, hits) if isinstance(row, Row)]
+    if own.event_id not in {row.event_id for row in rows}:
+        rows = sorted([*rows, own], key=lambda row: row.sequence)
+    before = next((row for row in rows if row.sequence == own.sequence - 1), None)
+    after = next((row for row in rows if row.sequence == own.sequence + 1), None)
+    view = View(since=True, settled_ns=settled_before(now_ns, GRACE_S))
+    around = (own.event_id, _id(after))
+    flaws = [flaw for flaw in check(rows, view, Tally()) if flaw.event_id in around and _concerns(flaw, own)]
+    found = [f"{_whose(flaw, own)}{flaw.detail}" for flaw in flaws if not flaw.is_note]
+    says = found or ["Its content has the hash that it carries."]
+    says += _links(own, before, after, broken=any(flaw.kind == "broken_link" for flaw in flaws))
+    complete = before is not None or own.sequence == 1
+    sound = False if found else True if complete else None
+    return Proof(sound, says, own.stream, own.sequence, _id(before), _id(after))
+
+
+def _id(row: Row | None) -> str | None:
+    return row.event_id if row is not None else None
+
+
+def _row(hit: Hit) -> Row | Flaw:
+    row = row_of(hit["_source"])
+    if isinstance(row, Flaw):
+        return row
+    return placed(row, index=hit["_index"], doc_id=hit["_id"], version=hit["_version"])
+
+
+def _concerns(flaw: Flaw, own: Row) -> bool:
+    """Of the event after it, only the link back is this event's matter."""
+    return flaw.event_id == own.event_id or flaw.kind == "broken_link"
+
+
+def _whose(flaw: Flaw, own: Row) -> str:
+    return "" if flaw.event_id == own.event_id else "The event after it: "
+
+
+def _links(own: Row, before: Row | None, after: Row | None, *, broken: bool) -> list[str]:
+    says = []
+    if own.sequence == 1:
+        says.append("It is the first of its stream.")
+    elif before is None:
+        says.append(f"Number {own.sequence - 1} is not there, or not yours to see: the link to it can't be checked.")
+    elif not broken:
+        says.append("It is linked to the event before it.")
+    if after is None:
+        says.append("It closes its stream." if own.closes else "No event after it is to be seen.")
+    elif not broken:
+        says.append("The event after it is linked to it.")
+    return says

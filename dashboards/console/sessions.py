@@ -1,0 +1,111 @@
+"""Who is signed in: kept in memory, forgotten when the console stops.
+
+A browser holds a random secret and nothing else. The person's password is in this process alone, because each request
+to the node is made as them.
+"""
+
+import hashlib
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from opensearchpy import OpenSearch
+
+from auditpipe.dashboards.console.paging import Views
+from auditpipe.schemas.settings import Settings
+
+IDLE_S = 30 * 60.0
+LONGEST_S = 12 * 3_600.0
+#: So that nobody fills the memory by signing in; the one that was idle longest ends first.
+MOST = 1_000
+#: How long the suggestions of the form are kept.
+SUGGESTED_S = 60.0
+
+
+@dataclass(slots=True)
+class Session:
+    """One person in one browser. `id` is for the record; `form_token` has to come with each form."""
+
+    user: str
+    super_admin: bool
+    settings: Settings
+    client: OpenSearch
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    form_token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    views: Views = field(default_factory=Views)
+    suggestions: dict[str, list[str]] = field(default_factory=dict)
+    suggested: float = float("-inf")
+    began: float = 0.0
+    seen: float = 0.0
+
+    def close(self) -> None:
+        """Free what it holds on the node."""
+        self.views.close(self.client)
+        self.client.close()
+
+
+class Sessions:
+    """All sessions, by the hash of their secret. Safe for threads; `clock` gives seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._sessions: dict[bytes, Session] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, session: Session) -> str:
+        """Returns the secret for the cookie."""
+        secret, now = secrets.token_urlsafe(32), self._clock()
+        session.began = session.seen = now
+        with self._lock:
+            gone = self._take(now)
+            self._sessions[_key(secret)] = session
+        for old in gone:
+            old.close()
+        return secret
+
+    def find(self, secret: str | None) -> Session | None:
+        """Whose it is, if it has not ended: idle for 30 minutes, or 12 hours after it began."""
+        if not secret:
+            return None
+        now = self._clock()
+        with self._lock:
+            session = self._sessions.get(_key(secret))
+            if session is not None and not _has_ended(session, now):
+                session.seen = now
+                return session
+            self._sessions.pop(_key(secret), None)
+        if session is not None:
+            session.close()
+        return None
+
+    def end(self, secret: str | None) -> None:
+        """It is no session any more."""
+        with self._lock:
+            session = self._sessions.pop(_key(secret or ""), None)
+        if session is not None:
+            session.close()
+
+    def end_all(self) -> None:
+        """The console stops."""
+        with self._lock:
+            gone, self._sessions = list(self._sessions.values()), {}
+        for session in gone:
+            session.close()
+
+    def _take(self, now: float) -> list[Session]:
+        """What has ended, and what has to make room."""
+        ended = [key for key, session in self._sessions.items() if _has_ended(session, now)]
+        rest = sorted(self._sessions.keys() - set(ended), key=lambda key: self._sessions[key].seen)
+        crowded = max(0, len(rest) - MOST + 1)
+        return [self._sessions.pop(key) for key in (*ended, *rest[:crowded])]
+
+
+def _key(secret: str) -> bytes:
+    """Looked up by a hash, so that how long it takes tells nothing about the secret."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _has_ended(session: Session, now: float) -> bool:
+    return now - session.seen > IDLE_S or now - session.began > LONGEST_S

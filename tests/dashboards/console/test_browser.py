@@ -1,0 +1,359 @@
+"""The console as people use it: in a real Chromium."""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auditpipe.examples.accounts.app import application, audit_log
+from auditpipe.examples.accounts.server import serving
+from auditpipe.examples.accounts.store import sample
+from auditpipe.pipeline.query import Filters
+from auditpipe.pipeline.reader import search
+from auditpipe.schemas.settings import Settings
+from tests.builders import event
+from tests.conftest import RealOpenSearch, RealStack
+from tests.dashboards.console.conftest import Served
+from tests.dashboards.console.demo import week
+from tests.dashboards.console.test_detail import HOSTILE, hostile_fields
+from tests.stored import organization, store
+
+playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install 'auditpipe[dev]'")
+pytestmark = [pytest.mark.opensearch, pytest.mark.browser]
+
+_PASSWORD = "correct horse battery staple"
+_WIDE, _NARROW = {"width": 1280, "height": 860}, {"width": 390, "height": 800}
+_PATIENCE_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Debian's Chromium, or another one on PATH, driven by Playwright; else the tests are skipped."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        pytest.skip(f"no Chromium on PATH (looked for {', '.join(names)}): apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        # Chromium refuses its sandbox to root, as who CI often runs.
+        launched = driver.chromium.launch(executable_path=program, chromium_sandbox=os.geteuid() != 0)
+        yield launched
+        launched.close()
+
+
+@dataclass
+class Tab:
+    """A page, and everything that it did which it should not."""
+
+    page: Any
+    origin: str
+    wrong: list[str] = field(default_factory=list)
+
+    def watch(self) -> None:
+        self.page.set_default_timeout(_PATIENCE_MS)
+        self.page.on("pageerror", lambda error: self.wrong.append(f"script error: {error}"))
+        self.page.on("dialog", lambda dialog: self.wrong.append(f"dialog: {dialog.message}"))
+        self.page.on("console", lambda said: said.type == "error" and self.wrong.append(f"console: {said.text}"))
+        self.page.on("request", self._check)
+
+    def _check(self, request: Any) -> None:
+        if not request.url.startswith(self.origin + "/"):
+            self.wrong.append(f"request to {request.url}")
+
+    def words(self, selector: str = "main") -> str:
+        return " ".join(self.page.inner_text(selector).split())
+
+
+@contextmanager
+def tab(chromium: Any, served: Served, person: Settings | None, **options: Any) -> Iterator[Tab]:
+    """A window of its own, signed in by the form, watched."""
+    context = chromium.new_context(base_url=served.url, **{"viewport": _WIDE, **options})
+    made = Tab(context.new_page(), served.url)
+    made.watch()
+    try:
+        if person is not None:
+            _cookie(context, served, person)
+        yield made
+        assert made.wrong == []
+    finally:
+        context.close()
+
+
+def _cookie(context: Any, served: Served, person: Settings) -> None:
+    """The session of a sign-in by form, made without a window: each takes the node a while."""
+    with served.signed_in(person) as browser:
+        context.add_cookies([{"name": "auditpipe", "value": browser.cookies["auditpipe"], "url": served.url}])
+
+
+@dataclass(frozen=True)
+class Walked:
+    """The organization of the example application, after the article's three walkthroughs and a week before them."""
+
+    org: str
+
+
+@pytest.fixture(scope="module")
+def walked(chromium: Any, stack: RealStack, tmp_path_factory: pytest.TempPathFactory) -> Walked:
+    """The walkthroughs, performed in the example application's own pages; shipped, stored, searchable."""
+    org = organization()
+    store(stack.opensearch, week(time.time_ns() - 60 * 10**9, org))
+    spool = tmp_path_factory.mktemp("accounts")
+    with audit_log(forward=stack.forward, spool_dir=spool, organization={"id": org, "name": "Acme"}) as audit:
+        with serving(application(audit, sample(_PASSWORD))) as address:
+            context = chromium.new_context(base_url=f"http://{address}")
+            _perform(context.new_page())
+            context.close()
+        assert audit.flush(60)
+    deadline = time.monotonic() + 60
+    while True:
+        with search(stack.opensearch.client(), Filters(organization=org, service="accounts"), limit=0) as found:
+            if found.total >= 240 + 6 or time.monotonic() > deadline:
+                break
+        time.sleep(0.2)
+    return Walked(org)
+
+
+def _perform(page: Any) -> None:
+    def sign_in(name: str) -> None:
+        page.fill("[name=name]", name)
+        page.fill("[name=password]", _PASSWORD)
+        page.click("button:has-text('Sign in')")
+
+    page.goto("/sign-in")
+    sign_in("ada.typo")
+    sign_in("ada")
+    for last_name in ("Dow", "Doe"):
+        page.goto("/users")
+        page.click("a:has-text('Tess')")
+        page.fill("[name=last_name]", last_name)
+        page.click("main button, form:has([name=last_name]) button")
+    page.goto("/teams")
+    page.click("a:has-text('Support')")
+    page.check("label:has-text('Tess Doe') input")
+    page.click("form:has([name=members]) button")
+
+
+@pytest.fixture(scope="module")
+def window(chromium: Any, served: Served, admin: Settings) -> Iterator[Tab]:
+    """An Admin's."""
+    with tab(chromium, served, admin) as made:
+        yield made
+
+
+def find(window: Tab, org: str, **filters: str) -> None:
+    """By the form, as a person does."""
+    page = window.page
+    page.goto("/")
+    page.click("summary:has-text('More filters')")
+    for name, value in {"org": org, **filters}.items():
+        page.fill(f".filters [name={name}]", value)
+    page.click(".filters button:has-text('Search')")
+    page.wait_for_url(re.compile(r"[?&]org="))
+
+
+def open_by_double_click(window: Tab, text: str) -> str:
+    window.page.dblclick(f"tbody tr:has-text('{text}')")
+    window.page.wait_for_selector(".sentence")
+    return window.words()
+
+
+def test_walkthrough_1_a_failed_sign_in_and_a_good_one(window: Tab, walked: Walked) -> None:
+    find(window, walked.org, action="user.login_failed", reason="unknown_account")
+    assert "1 event" in window.words("#how-many")
+    assert "user.login_failed" in window.words("tbody tr")
+    detail = open_by_double_click(window, "user.login_failed")
+    assert "failed to sign in: unknown account" in detail
+    assert "ada.typo" not in window.page.content()
+    find(window, walked.org, action="user.login_succeeded", actor="ada", since="10m")
+    assert "Ada Adams signed in" in open_by_double_click(window, "user.login_succeeded")
+
+
+def test_walkthrough_2_a_last_name_changed_and_changed_back(window: Tab, walked: Walked) -> None:
+    find(window, walked.org, changed="last_name")
+    assert "2 events" in window.words("#how-many")
+    newest, oldest = (" ".join(row.inner_text().split()) for row in window.page.query_selector_all("tbody tr"))
+    assert "user.user.updated ada user:Tess Dow last_name: Dow -> Doe success" in newest
+    assert "last_name: Doe -> Dow success" in oldest
+    detail = open_by_double_click(window, "Doe -> Dow")
+    assert "Ada Adams changed last_name of Tess Doe: Doe -> Dow" in detail
+    assert "Field Before After last_name Doe Dow" in detail
+    assert window.page.inner_text("mark.gone") == "Doe"
+    assert window.page.inner_text("mark.come") == "Dow"
+    assert "It verifies sound" in detail
+
+
+def test_walkthrough_3_a_user_added_to_a_team(window: Tab, walked: Walked) -> None:
+    find(window, walked.org, action="user.team.*", user="Tess Doe", service="accounts")
+    detail = open_by_double_click(window, "team:Support")
+    assert "Ada Adams changed members of team Support: + Tess Doe" in detail
+    assert re.search(r"members \(nothing\) \w+ \(Tess Doe\)", detail)
+
+
+def test_the_keyboard_is_enough(window: Tab, walked: Walked) -> None:
+    page = window.page
+    page.goto(f"/?org={walked.org}")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowDown")
+    chosen = page.evaluate("document.activeElement.dataset.href")
+    assert chosen == page.get_attribute("tbody tr:nth-child(2)", "data-href")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".sentence")
+    assert page.url.endswith(chosen)
+    page.keyboard.press("Escape")
+    page.wait_for_selector("tbody tr")
+    assert page.url.endswith(f"/?org={walked.org}")
+    assert page.evaluate("document.activeElement.dataset.href") == chosen
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.name") == "action"
+    page.keyboard.type("user.login_failed/")
+    assert page.input_value("[name=action]") == "user.login_failed/"
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.tagName") == "BODY"
+
+
+def test_a_bar_and_a_count_narrow_the_list(window: Tab, walked: Walked) -> None:
+    page = window.page
+    page.goto(f"/?org={walked.org}")
+    page.click(".facet.bad")
+    page.wait_for_selector(".facet.bad[aria-current]")
+    assert {badge.inner_text() for badge in page.query_selector_all("td .badge")} == {"failure"}
+    page.click(".histogram a >> nth=0", force=True)
+    page.wait_for_url(re.compile("until="))
+    assert page.query_selector_all("tbody tr")
+
+
+def test_times_are_the_viewers_with_utc_beside(
+    chromium: Any, opensearch: RealOpenSearch, served: Served, admin
+) -> None:
+    [document] = store(opensearch, [event(organization__id=organization())])
+    link = f"/?org={document['organization']['id']}"
+    with tab(chromium, served, admin, timezone_id="Asia/Kolkata") as window:
+        window.page.goto(link)
+        assert window.page.inner_text("td time") == "2026-10-10 15:30:00"
+        assert window.page.get_attribute("td time", "title") == "2026-10-10 10:00:00.000000 UTC"
+        assert window.page.inner_text("th .zone") in ("Asia/Kolkata", "Asia/Calcutta")
+    with tab(chromium, served, admin, timezone_id="Asia/Kolkata", java_script_enabled=False) as window:
+        window.page.goto(link)
+        assert window.words("tbody tr").startswith("2026-10-10 10:00:00 user.user.updated")
+        assert window.page.inner_text("th .zone") == "UTC"
+        window.page.click("tbody a")
+        assert "Field Before After last_name Doe Dow" in window.words()
+
+
+def test_the_raw_json_is_copied(chromium: Any, opensearch: RealOpenSearch, served: Served, admin) -> None:
+    [document] = store(opensearch, [event(organization__id=organization())])
+    with tab(chromium, served, admin, permissions=["clipboard-read", "clipboard-write"]) as window:
+        window.page.goto(f"/events/{document['event']['id']}")
+        window.page.click("summary:has-text('Raw JSON')")
+        window.page.click("button:has-text('Copy')")
+        window.page.wait_for_selector("text=Copied")
+        copied = window.page.evaluate("navigator.clipboard.readText().then(JSON.parse)")
+    assert copied == document
+
+
+def test_signing_in_by_the_form_leads_to_where_the_link_led(
+    chromium: Any, served: Served, admin: Settings, walked: Walked
+) -> None:
+    with tab(chromium, served, None) as window:
+        page = window.page
+        page.goto(f"/?org={walked.org}&changed=last_name")
+        page.fill("[name=name]", admin.get("username"))
+        page.fill("[name=password]", admin.password)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("tbody tr")
+        assert page.url.endswith(f"/?org={walked.org}&changed=last_name")
+        page.click("button:has-text('Sign out')")
+        page.wait_for_selector("h1:has-text('Sign in')")
+        page.go_back()
+        page.wait_for_selector("h1:has-text('Sign in')")
+
+
+@pytest.mark.parametrize("viewport", [_WIDE, _NARROW], ids=["wide", "narrow"])
+def test_strangers_text_runs_nothing_and_breaks_no_layout(
+    chromium: Any, opensearch: RealOpenSearch, served: Served, admin, viewport: dict[str, int]
+) -> None:
+    """`tab` watches for scripts, errors and requests to elsewhere."""
+    org = organization()
+    img = {**hostile_fields(), "message": f"<img src=http://evil.example/x onerror=alert(1)>{HOSTILE}"}
+    [document, _] = store(
+        opensearch, [event(organization__id=org, **img), event(organization__id=org, **hostile_fields())]
+    )
+    with tab(chromium, served, admin, viewport=viewport) as window:
+        for path in (f"/?org={org}", f"/events/{document['event']['id']}"):
+            window.page.goto(path)
+            assert "<script>alert(1)</script>" in window.words()
+            assert "\\x1b[2J\\u202e" in window.words()
+            assert window.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+
+
+@pytest.fixture(scope="module")
+def violations() -> Callable[[Any], str]:
+    """What axe-core finds on a page, in words: all of WCAG 2.2 AA that it can tell, colours in both themes."""
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="no axe-core: install auditpipe[dev]"
+    ).Axe()
+    rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+    colours = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+
+    def look(page: Any) -> str:
+        found = []
+        for scheme, options in (("light", rules), ("dark", colours)):
+            page.emulate_media(color_scheme=scheme)
+            result = axe.run(page, options=options)
+            found += [f"{scheme}: {result.generate_report()}"] if result.violations_count else []
+        return "".join(found)
+
+    return look
+
+
+def test_axe_finds_nothing_in_either_theme(
+    chromium: Any, opensearch: RealOpenSearch, served: Served, walked: Walked, violations: Callable[[Any], str]
+) -> None:
+    here = f"/?org={walked.org}"
+    with tab(chromium, served, opensearch.super_admin) as window:
+        page = window.page
+        page.goto(here)
+        detail = page.get_attribute("tbody tr:has-text('Doe')", "data-href")
+        for path in (here, detail, "/who-looked", f"{here}&actor=nobody", f"{here}&since=soon", "/nowhere"):
+            page.goto(path)
+            for summary in page.query_selector_all("main details:not([open]) > summary"):
+                summary.click()
+            assert violations(page) == "", path
+        page.set_viewport_size(_NARROW)
+        for path in (here, detail):
+            page.goto(path)
+            assert violations(page) == "", path
+        page.context.clear_cookies()
+        page.goto("/")
+        assert violations(page) == "", "sign-in"
+        # What the browser says of an answer of 400 or 404 is no error of the page.
+        window.wrong = [said for said in window.wrong if "the server responded with a status of 40" not in said]
+
+
+def test_pictures(
+    chromium: Any, served: Served, admin: Settings, walked: Walked, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Of the list and of one event, as the documents show them; `make screenshots` keeps them."""
+    folder = Path(request.config.getoption("--screenshots", default=None) or tmp_path)
+    with tab(chromium, served, admin, viewport={"width": 1280, "height": 960}) as window:
+        page = window.page
+        page.goto(f"/?org={walked.org}&since=7d")
+        # The organization of a test has no name that a reader of the documents could know.
+        page.evaluate("document.querySelector('.filters details').open = false")
+        page.screenshot(path=folder / "console-list.png")
+        page.goto(f"/?org={walked.org}&changed=last_name")
+        page.dblclick("tbody tr:last-child")
+        page.wait_for_selector(".sentence")
+        page.screenshot(path=folder / "console-detail.png")
+    for name in ("console-list.png", "console-detail.png"):
+        picture = (folder / name).read_bytes()
+        assert picture.startswith(b"\x89PNG")
+        assert len(picture) < 200_000
