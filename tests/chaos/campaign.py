@@ -9,9 +9,7 @@ from pathlib import Path
 
 from opensearchpy.helpers import scan
 
-from auditpipe.pipeline.client import connect
 from auditpipe.schemas.identity import INDEX_PATTERN
-from auditpipe.schemas.settings import load
 from tests.chaos import ledger, schedule
 from tests.chaos.check import Stored, check, stored_of
 from tests.chaos.crew import Crew
@@ -118,7 +116,7 @@ def _run(options: Options, world: World, crew: Crew, say: Say) -> Report:
     say(f"starting OpenSearch, {world.kind} and the replayer")
     world.start()
     crew.start()
-    recoveries = Recoveries(world.admin)
+    recoveries = Recoveries(world.writer())
     recoveries.start()
     faults = Faults(Stage(world, crew, time.time_ns), recoveries, say)
     lanes = {"apart": schedule.apart(options.seed)} if options.apart else _lanes(options.seed)
@@ -145,8 +143,7 @@ def _lanes(seed: int) -> dict[str, Iterator[Step]]:
 
 def read_stored(world: World) -> Iterator[Stored]:
     """All events of the node, by the admin certificate."""
-    client = connect(load({"home": str(world.home.root)}, profile="operator", environment={}))
-    for hit in scan(client, index=INDEX_PATTERN, size=1000):
+    for hit in scan(world.operator(), index=INDEX_PATTERN, size=1000):
         yield stored_of(hit)
 
 

@@ -8,14 +8,17 @@ import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from auditpipe.pipeline.local import cluster, node, process, shipper
+from opensearchpy import OpenSearch
+
+from auditpipe.pipeline.client import connect
+from auditpipe.pipeline.local import cluster, node, process, profiles, shipper
 from auditpipe.pipeline.local import stack as local
 from auditpipe.pipeline.local.home import Home
 from auditpipe.pipeline.local.node import NodeOptions
 from auditpipe.pipeline.local.readiness import Admin
 from auditpipe.pipeline.local.shipper import ShipperOptions
 from auditpipe.schemas.errors import AuditpipeError, NotFinished
-from auditpipe.schemas.settings import load, profile_path
+from auditpipe.schemas.settings import Settings, load, profile_path
 from tests.proxy import Proxy
 
 HEAP = "768m"
@@ -71,6 +74,20 @@ class World:
     def forward_address(self) -> str:
         """Where emitters send to."""
         return f"127.0.0.1:{self.forward.port}"
+
+    def operator(self) -> OpenSearch:
+        """A client past the proxy, with the admin certificate."""
+        return connect(self._settings(profile="operator"))
+
+    def writer(self) -> OpenSearch:
+        """A client past the proxy, as the shipper signs in."""
+        secret = str(self.home.secrets / profiles.SHIPPER)
+        url = self._settings(profile="operator").url
+        return connect(self._settings(url=url, ca_file=self._ca, username=profiles.SHIPPER, password_file=secret))
+
+    def _settings(self, *, profile: str | None = None, **flags: object) -> Settings:
+        given = {name: str(value) for name, value in flags.items()}
+        return load({"home": str(self.home.root), **given}, profile=profile, environment={})
 
     def start_node(self) -> cluster.Cluster:
         """Start it unless it runs; returns when it answers. Tried again as by a supervisor: a busy machine is slow."""
