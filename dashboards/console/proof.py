@@ -8,10 +8,11 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from auditpipe.pipeline.reader import BY_STREAM, Hit, ask_all_shards
-from auditpipe.pipeline.verify import Flaw, Row, Tally, View, check, placed, row_of, settled_before
-
-#: Younger events may have neighbours on their way.
-GRACE_S = 60.0
+from auditpipe.pipeline.verify import Tally, check
+from auditpipe.pipeline.verify_event import Flaw, Row, placed, row_of
+from auditpipe.pipeline.verify_form import Form
+from auditpipe.pipeline.verify_view import Terms, View
+from auditpipe.schemas.identity import LATEST_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Proof:
 
 def proof(client: OpenSearch, document: Mapping[str, Any]) -> Proof:
     """Look at the event and its two neighbours. OutOfReach, NotAllowed."""
-    own = row_of(document)
+    own = row_of(document, Form())
     if isinstance(own, Flaw):
         return Proof(False, [own.detail], own.stream, own.sequence)
     span = {"gte": own.sequence - 1, "lte": own.sequence + 1}
@@ -46,7 +47,8 @@ def judge(own: Row, hits: list[Hit], now_ns: int) -> Proof:
         rows = sorted([*rows, own], key=lambda row: row.sequence)
     before = next((row for row in rows if row.sequence == own.sequence - 1), None)
     after = next((row for row in rows if row.sequence == own.sequence + 1), None)
-    view = View(since=True, settled_ns=settled_before(now_ns, GRACE_S))
+    # Of its stream only these are looked at: whatever is before them is before the view.
+    view = View(since_ns=LATEST_NS, settled_ns=Terms().settled_ns(now_ns))
     around = (own.event_id, _id(after))
     flaws = [flaw for flaw in check(rows, view, Tally()) if flaw.event_id in around and _concerns(flaw, own)]
     found = [f"{_whose(flaw, own)}{flaw.detail}" for flaw in flaws if not flaw.is_note]
@@ -62,7 +64,7 @@ def _id(row: Row | None) -> str | None:
 
 
 def _row(hit: Hit) -> Row | Flaw:
-    row = row_of(hit["_source"])
+    row = row_of(hit["_source"], Form())
     if isinstance(row, Flaw):
         return row
     return placed(row, index=hit["_index"], doc_id=hit["_id"], version=hit["_version"])
