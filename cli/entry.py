@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from auditpipe.cli.stdout import guard
 from auditpipe.pipeline.visible import printable
 from auditpipe.schemas.errors import AuditpipeError
 
@@ -30,6 +31,7 @@ _EXTRAS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
+    guard()
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -54,9 +56,6 @@ def _run(arguments: Sequence[str] | None) -> int:
 
     from auditpipe.cli.main import cli
 
-    if hasattr(sys.stdout, "reconfigure"):
-        # A terminal that can't show a letter gets its escape rather than a failure.
-        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         result = cli.main(args=arguments, prog_name="auditpipe", standalone_mode=False)
     except click.Abort:

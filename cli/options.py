@@ -69,7 +69,7 @@ def say_notes(settings: Settings) -> None:
 
 
 _FILTERS: tuple[tuple[str, str, str], ...] = (
-    ("actor", "ID", "Who did it: id, name or email."),
+    ("actor", "ID", "Who did it: id, name, full name or email."),
     ("user", "ID", "Anyone involved: actor, target or other; id, name or email."),
     ("target", "TYPE[:ID]", "What it was done to: team, or team:t4."),
     ("changed", "FIELD", "A field that was changed: last_name; address finds address.city."),

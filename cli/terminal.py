@@ -11,7 +11,6 @@ from typing import IO
 import click
 
 from auditpipe.pipeline.visible import printable
-from auditpipe.schemas.errors import NotFinished
 
 #: Where no terminal says otherwise.
 DEFAULT_COLUMNS = 120
@@ -54,17 +53,10 @@ def flush() -> None:
 
 @contextmanager
 def output() -> Iterator[IO[bytes]]:
-    """stdout for data that must be whole. NotFinished where it takes no more, as on a full disk."""
+    """stdout for bytes; all of them are out at the end. NotFinished where it takes no more: `auditpipe.cli.stdout`."""
     sys.stdout.flush()
-    try:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise  # whoever read it has seen enough
-    except OSError as error:
-        # What is buffered can't be written either, and Python would try it once more at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise NotFinished(f"stdout: {error.strerror}; what was written there is not all") from error
+    yield sys.stdout.buffer
+    sys.stdout.buffer.flush()
 
 
 class _Printable(logging.Formatter):

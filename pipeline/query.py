@@ -112,7 +112,7 @@ class Filters:
         """One clause for each given filter."""
         made = [
             _any(_action(action) for action in self.actions) if self.actions else None,
-            _is_any(("user.id", "user.name", "user.email"), self.actor),
+            _is_any(("user.id", "user.name", "user.full_name", "user.email"), self.actor),
             _is_any(("related.user",), self.user),
             _is_any(("audit.target.type",), self.target.split(":", 1)[0] if self.target else None),
             _is_any(("audit.target.id",), self.target.split(":", 1)[1] if self.target and ":" in self.target else None),

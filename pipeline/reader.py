@@ -16,7 +16,14 @@ from opensearchpy.exceptions import OpenSearchException
 from auditpipe.pipeline.client import edge
 from auditpipe.pipeline.query import Filters
 from auditpipe.schemas.errors import NoSuchEvent, OutOfReach, UsageError
-from auditpipe.schemas.identity import INDEX_PATTERN, index_of_id, is_event_id
+from auditpipe.schemas.identity import (
+    INDEX_PATTERN,
+    LATEST_NS,
+    MILLISECOND,
+    index_of_id,
+    is_event_id,
+    milliseconds_of,
+)
 
 Document = dict[str, Any]
 Hit = dict[str, Any]
@@ -89,6 +96,8 @@ def show(client: OpenSearch, event_id: str) -> Document:
         raise UsageError(
             f"expected an event id (a UUIDv7) such as 0197b3c4-5d6e-7f80-9a1b-2c3d4e5f6071, got {event_id!r}"
         )
+    if milliseconds_of(wanted) * MILLISECOND > LATEST_NS:
+        raise NoSuchEvent(f"no event {wanted}: by its id it would be of a time after 2106, and no event is")
     with edge():
         answer = client.get(index=index_of_id(wanted), id=wanted, params={"ignore": 404})
     if answer.get("found"):

@@ -1,9 +1,12 @@
 """`auditpipe down`: stop the local stack."""
 
+import sys
+
 import click
 
 from auditpipe.cli.commands.up import local_settings, watch
 from auditpipe.pipeline.visible import printable
+from auditpipe.schemas.errors import UsageError
 
 
 @click.command("down", short_help="Stop them; the data stays.")
@@ -25,6 +28,10 @@ def command(purge: bool, yes: bool, home: str | None) -> None:
 
     where = Home(local_settings(home).home.absolute())
     if purge and not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(
+                "--purge asks before it removes anything, and nobody is at a terminal to answer: add --yes"
+            )
         click.confirm(
             f"Remove every event, certificate and password of {printable(str(where.root))}?", abort=True, err=True
         )

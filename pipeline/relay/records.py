@@ -135,7 +135,8 @@ def check(record: dict[Any, Any], event_id: str | None, time: int | None) -> int
     # Mostly they are the same to the digit, and naming the index is what costs.
     if time != own and index_of(time) != index_of(own):
         return Reason("disagreeing_time", f"the Forward time {format_time(time)} is of another month than {timestamp}")
-    if milliseconds != own // MILLISECOND and index_of(milliseconds * MILLISECOND) != index_of(own):
+    by_id = milliseconds * MILLISECOND
+    if milliseconds != own // MILLISECOND and (by_id > LATEST_NS or index_of(by_id) != index_of(own)):
         return Reason("disagreeing_id", f"event.id {event_id} is of another month than {timestamp}")
     return own
 

@@ -133,3 +133,17 @@ def test_a_reader_that_goes_away_gets_no_complaint() -> None:
     assert done.returncode == entry.PIPE_CLOSED
     assert done.stderr == b""
     assert entry.PIPE_CLOSED == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize("arguments", [("actions",), ("actions", "-o", "json"), ("--help",), ("--version",)])
+def test_a_stdout_that_takes_no_more_is_said(arguments: tuple[str, ...]) -> None:
+    """On a full disk, and where the caller has closed it."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, env=environment())
+    assert done.returncode == 3
+    assert done.stderr.decode() == "auditpipe: stdout: No space left on device; what was written there is not all\n"
+    closing = ["sh", "-c", '"$@" >&-', "sh", *COMMAND, *arguments]
+    done = subprocess.run(closing, stderr=subprocess.PIPE, env=environment())
+    assert done.returncode == 3
+    assert done.stderr.decode().startswith("auditpipe: stdout: ")
+    assert done.stderr.count(b"\n") == 1

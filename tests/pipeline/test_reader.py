@@ -140,6 +140,11 @@ def test_show_sees_an_event_before_any_refresh(opensearch: RealOpenSearch) -> No
     assert show(opensearch.client(opensearch.super_admin), f" {document['event']['id'].upper()} ") == document
 
 
+def test_show_knows_no_event_of_a_time_that_no_event_can_have(opensearch: RealOpenSearch) -> None:
+    with pytest.raises(NoSuchEvent, match="2106"):
+        show(opensearch.client(opensearch.super_admin), "ffffffff-ffff-7fff-8fff-ffffffffffff")
+
+
 def test_show_finds_an_event_that_is_stored_in_another_month(opensearch: RealOpenSearch) -> None:
     [there] = store(opensearch, [event()])
     lost = event(parse_time("1985-05-05T05:05:05Z"))

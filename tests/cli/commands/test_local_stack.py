@@ -251,7 +251,9 @@ def test_what_was_killed_is_started_again_and_nothing_else(running, name):
 
 def test_a_purge_without_an_answer_removes_nothing(running):
     machine, _ = running
-    assert machine.run("down", "--purge").returncode != 0
+    asked = machine.run("down", "--purge")
+    assert asked.returncode == 2
+    assert "--yes" in asked.stderr
     assert machine.parts()["opensearch"]["state"] == "running"
 
 

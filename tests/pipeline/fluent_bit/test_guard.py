@@ -32,6 +32,7 @@ ODD_TIMES = (
     *(" 2026-11-05T10:00:00Z", "2026-11-05 10:00:00Z", "\u0662026-11-05T10:00:00Z", "", "now"),
 )
 ODD_IDS: tuple[Any, ...] = (
+    "ffffffff-ffff-7fff-8fff-ffffffffffff",  # of the year 10889
     *(None, 7, "", "x", "0197b3c4-5d6e-4f80-9a1b-2c3d4e5f6071", "0197b3c4-5d6e-7f80-ca1b-2c3d4e5f6071"),
     *("0197B3C4-5d6e-7f80-9a1b-2c3d4e5f6071", "0197b3c45d6e7f809a1b2c3d4e5f6071"),
     *("{0197b3c4-5d6e-7f80-9a1b-2c3d4e5f6071}", "0197b3c4-5d6e-7f80-9a1b-2c3d4e5f6071\n"),

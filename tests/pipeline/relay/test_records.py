@@ -59,6 +59,7 @@ def test_integers_of_64_bits_arrive_exact() -> None:
         (with_id(new_event_id(START).upper()), START, "bad_id"),
         (with_id("9b2c4e5a-1111-4222-8333-444444444444"), START, "bad_id"),
         (with_id(new_event_id(parse_time("2026-11-01T00:00:00Z"))), START, "disagreeing_id"),
+        (with_id("ffffffff-ffff-7fff-8fff-ffffffffffff"), START, "disagreeing_id"),  # of the year 10889
         (record() | {"@timestamp": 5}, START, "bad_time"),
         (record() | {"@timestamp": "yesterday"}, START, "bad_time"),
         (record() | {"@timestamp": "2026-10-10T10:00:00"}, START, "bad_time"),

@@ -1,0 +1,41 @@
+"""stdout for whole answers: where it takes no more, a command has not finished, and a person is told so in a line."""
+
+import io
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from auditpipe.schemas.errors import NotFinished
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+class _Stdout(io.FileIO):
+    """The file descriptor; what it refuses, on a full disk say, is NotFinished. A closed pipe stays what it is."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise  # whoever read it has seen enough
+        except OSError as error:
+            # What is buffered can't be written either, and Python would try it once more at its exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            raise NotFinished(f"stdout: {error.strerror}; what was written there is not all") from error
+
+
+def guard() -> None:
+    """Put this between the commands and the process's own stdout, also where that was closed before it began."""
+    own = sys.stdout
+    if own is not sys.__stdout__:
+        return  # someone else's, who reads it in this process
+    if own is None:
+        # Reading alone: a write is refused, as by the closed one. Who writes nothing there is not disturbed.
+        raw, encoding = _Stdout(os.open(os.devnull, os.O_RDONLY), "wb", closefd=False), "utf-8"
+    else:
+        raw, encoding = _Stdout(own.fileno(), "wb", closefd=False), own.encoding
+    # A terminal that can't show a letter gets its escape rather than a failure.
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding=encoding, errors="backslashreplace", line_buffering=raw.isatty()
+    )
