@@ -5,6 +5,7 @@ every event arrives once afterwards, with nobody's help but what they say to do.
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from time import sleep
 from typing import Any
 
@@ -140,19 +141,25 @@ def test_a_node_whose_disk_is_full(machine: Machine, application: Application) -
 
 def test_a_node_without_template_month_and_writer(machine: Machine, application: Application) -> None:
     """Someone with the admin certificate has removed them. `up` provisions anew."""
+    # Of the last months, for provisioning makes each one from there to the present.
+    early = datetime.now(UTC) - timedelta(days=70)
     client = operator(machine)
     client.transport.perform_request("DELETE", "/_index_template/audit-events")
     client.transport.perform_request("DELETE", "/_plugins/_security/api/rolesmapping/audit_writer")
     application.emit(10)
-    application.emit(10, occurred_at="1985-05-05T00:00:00Z")
+    application.emit(10, occurred_at=early)
     told(machine, "the shipper needs the role audit_writer", "refuses the shipper: it needs the role audit_writer")
     findings = found(machine.run("doctor", "-o", "json"))
     assert findings["template audit-events"] == "missing"
     assert "does not have the role audit_writer" in findings["shipper's sign-in"]
     up = machine.run("up")
     assert up.returncode == 0, up.stderr
-    told(machine, "make the month with `auditpipe provision`", "does not exist: auditpipe provision --from 1985-05")
-    provision = machine.run("provision", "--profile", "operator", "--from", "1985-05")
+    told(
+        machine,
+        "make the month with `auditpipe provision`",
+        f"does not exist: auditpipe provision --from {early:%Y-%m}",
+    )
+    provision = machine.run("provision", "--profile", "operator", "--from", f"{early:%Y-%m}")
     assert provision.returncode == 0, provision.stderr
     assert application.arrived()
 
