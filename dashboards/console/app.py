@@ -1,5 +1,6 @@
 """The console, put together."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,8 +18,11 @@ from auditpipe.dashboards.console.guard import Guard
 from auditpipe.dashboards.console.listing import listing
 from auditpipe.dashboards.console.looked import looked
 from auditpipe.dashboards.console.rendering import STATIC, render
+from auditpipe.dashboards.console.sessions import Sessions
 from auditpipe.dashboards.console.signin import sign_in, sign_in_page, sign_out
 from auditpipe.dashboards.console.visit import Console, Visit, public, signed_in
+
+_SWEEP_S = 60.0
 
 
 def application(console: Console, hosts: frozenset[str]) -> Starlette:
@@ -26,7 +30,9 @@ def application(console: Console, hosts: frozenset[str]) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        sweeping = asyncio.create_task(_sweep(console.sessions))
         yield
+        sweeping.cancel()
         await run_in_threadpool(console.sessions.end_all)
 
     app = Starlette(
@@ -47,6 +53,12 @@ def application(console: Console, hosts: frozenset[str]) -> Starlette:
     )
     app.state.console = console
     return app
+
+
+async def _sweep(sessions: Sessions) -> None:
+    while True:
+        await asyncio.sleep(_SWEEP_S)
+        await run_in_threadpool(sessions.sweep)
 
 
 async def _health(_request: Request) -> Response:

@@ -59,7 +59,7 @@ class Sessions:
         secret, now = secrets.token_urlsafe(32), self._clock()
         session.began = session.seen = now
         with self._lock:
-            gone = self._take(now)
+            gone = self._take(now, room_for=1)
             self._sessions[_key(secret)] = session
         for old in gone:
             old.close()
@@ -87,6 +87,14 @@ class Sessions:
         if session is not None:
             session.close()
 
+    def sweep(self) -> None:
+        """Forget those that have ended, and their passwords, though nobody asks for them."""
+        now = self._clock()
+        with self._lock:
+            gone = self._take(now, room_for=0)
+        for session in gone:
+            session.close()
+
     def end_all(self) -> None:
         """The console stops."""
         with self._lock:
@@ -94,11 +102,11 @@ class Sessions:
         for session in gone:
             session.close()
 
-    def _take(self, now: float) -> list[Session]:
+    def _take(self, now: float, room_for: int) -> list[Session]:
         """What has ended, and what has to make room."""
         ended = [key for key, session in self._sessions.items() if _has_ended(session, now)]
         rest = sorted(self._sessions.keys() - set(ended), key=lambda key: self._sessions[key].seen)
-        crowded = max(0, len(rest) - MOST + 1)
+        crowded = max(0, len(rest) + room_for - MOST)
         return [self._sessions.pop(key) for key in (*ended, *rest[:crowded])]
 
 

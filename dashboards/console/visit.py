@@ -117,17 +117,23 @@ def public(answer: Answer) -> Callable[[Request], Any]:
 
     @wraps(answer)
     async def endpoint(request: Request) -> Response:
-        console: Console = request.app.state.console
-        session = console.sessions.find(request.cookies.get(console.cookie))
-        visit = Visit(request, console, session, {})
+        visit = Visit(request, request.app.state.console, None, {})
         try:
             if request.method == "POST":
                 visit.form = await _form(request)
-            return await run_in_threadpool(answer, visit)
-        except AuditpipeError as error:
+        except UsageError as error:
             return failed(visit, error)
+        return await run_in_threadpool(_answered, answer, visit)
 
     return endpoint
+
+
+def _answered(answer: Answer, visit: Visit) -> Response:
+    try:
+        visit.session = visit.console.sessions.find(visit.request.cookies.get(visit.console.cookie))
+        return answer(visit)
+    except AuditpipeError as error:
+        return failed(visit, error)
 
 
 def signed_in(answer: Answer) -> Callable[[Request], Any]:

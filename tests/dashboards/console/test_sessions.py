@@ -58,6 +58,19 @@ def test_a_session_that_is_used_all_day_ends_all_the_same(clock: Clock) -> None:
     assert held.find(secret) is None
 
 
+def test_what_has_ended_is_forgotten_though_nobody_asks_for_it(clock: Clock) -> None:
+    held = Sessions(clock)
+    old, client = made()
+    held.begin(old)
+    clock.now = sessions.IDLE_S
+    young = held.begin(made()[0])
+    clock.now += 1
+    held.sweep()
+    assert client.closed == 1
+    assert len(held._sessions) == 1
+    assert held.find(young) is not None
+
+
 def test_secrets_are_random_and_nothing_else_is_taken(clock: Clock) -> None:
     held = Sessions(clock)
     secrets = {held.begin(made()[0]) for _ in range(20)}
