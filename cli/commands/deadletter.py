@@ -196,12 +196,19 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 
 def _fields(letter: Letter) -> dict[str, Any]:
-    fields = letter._asdict() | {"reason": letter.reason._asdict(), "time": _time(letter.time)}
+    reason = {name: _text_of(text) for name, text in letter.reason._asdict().items()}
+    names = {"tag": _text_of(letter.tag), "id": None if letter.id is None else _text_of(letter.id)}
+    fields = letter._asdict() | names | {"reason": reason, "time": _time(letter.time)}
     packed = fields.pop("packed")
     if packed is not None:
         fields["record"] = None
         fields["bytes"] = packed.hex()
     return fields
+
+
+def _text_of(text: str) -> str:
+    """Without lone surrogates, which JSON can't hold: what came as bytes that are no UTF-8 has them."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _text(letter: Letter, parked: bool) -> Iterator[str]:

@@ -159,6 +159,13 @@ def test_every_line_is_a_letter(data: bytes) -> None:
     assert len(list(read_letters(lines))) == sum(bool(line.strip()) for line in lines)
 
 
+@pytest.mark.parametrize("form", ["text", "json", "ndjson"])
+def test_an_id_that_is_no_text_is_shown(tmp_path: Path, form: str) -> None:
+    """Found by the test above: a byte that had gone made an id of the bytes behind it."""
+    path = lay(tmp_path, "{}.flb", CHUNK.replace(b"\xd9$009a5fe1", b"\xd9009a5fe1", 1))
+    assert main(["deadletter", "show", str(path), "--dir", str(tmp_path), "-o", form]) == 0
+
+
 def test_a_chunk_that_is_shorter_than_it_says_does_not_stop_the_others(tmp_path: Path) -> None:
     lay(tmp_path, "{}.flb", CHUNK[:1000])
     good = tmp_path / "audit_0_opensearch.0_0x2.flb"
