@@ -15,7 +15,7 @@ from opensearchpy import OpenSearch
 
 from auditpipe.pipeline.reader import ask_all_shards
 from auditpipe.pipeline.roles import WHO_LOOKED_PATTERN
-from auditpipe.pipeline.tabular import field
+from auditpipe.pipeline.tabular import field, text_at
 from auditpipe.schemas.errors import NotAllowed
 from auditpipe.schemas.identity import ALIAS, format_time
 
@@ -28,7 +28,13 @@ _READS = {
     "indices:data/read/scroll": "searched",
 }
 #: The same, said better where the tool says what it is.
-_BY_TOOL = {"export": "exported", "verify": "verified", "tail": "followed", "show": "looked at"}
+_BY_TOOL = {
+    "export": "exported",
+    "console export": "exported",
+    "verify": "verified",
+    "tail": "followed",
+    "show": "looked at",
+}
 _ABOUT_ACCESS = {"access grant": "granted", "access revoke": "revoked"}
 _BY_CATEGORY = {
     "FAILED_LOGIN": "failed to sign in",
@@ -120,12 +126,12 @@ def look_of(record: Mapping[str, Any]) -> Look | None:
     did = _did(record, tool)
     if did is None:
         return None
-    time = _text(record, "@timestamp").replace("+00:00", "Z")
+    time = text_at(record, "@timestamp").replace("+00:00", "Z")
     return Look(
         time=time,
         last=time,
-        user=_text(record, "audit_request_effective_user") or _text(record, "audit_request_initiating_user"),
-        address=_text(record, "audit_request_remote_address"),
+        user=text_at(record, "audit_request_effective_user") or text_at(record, "audit_request_initiating_user"),
+        address=text_at(record, "audit_request_remote_address"),
         did=did,
         tool=tool,
         purpose=purpose,
@@ -164,7 +170,7 @@ def _records(client: OpenSearch, filters: LookFilters) -> Iterator[Mapping[str, 
 
 
 def _did(record: Mapping[str, Any], tool: str) -> str | None:
-    category, privilege = _text(record, "audit_category"), _text(record, "audit_request_privilege")
+    category, privilege = text_at(record, "audit_category"), text_at(record, "audit_request_privilege")
     if category in _BY_CATEGORY:
         return _BY_CATEGORY[category]
     if privilege == _VERSION:
@@ -177,14 +183,15 @@ def _did(record: Mapping[str, Any], tool: str) -> str | None:
 
 
 def _is_about_the_record(record: Mapping[str, Any]) -> bool:
-    named = field(record, "audit_trace_resolved_indices") or []
-    return any(str(name).startswith(WHO_LOOKED_PATTERN.rstrip("*")) for name in named)
+    named = field(record, "audit_trace_resolved_indices")
+    return isinstance(named, list) and any(str(name).startswith(WHO_LOOKED_PATTERN.rstrip("*")) for name in named)
 
 
 def _tool(record: Mapping[str, Any]) -> tuple[str, str]:
     """(what the reader's tool calls itself, the purpose that it gave); a tool that is not ours as it is."""
-    headers = record.get("audit_transport_headers") or {}
-    opaque = str(headers.get("X-Opaque-Id") or _rest_header(record))
+    headers = record.get("audit_transport_headers")
+    given = headers.get("X-Opaque-Id") if isinstance(headers, Mapping) else None
+    opaque = str(given or _rest_header(record))
     match = _TOOL.fullmatch(opaque)
     if match is None:
         return opaque, ""
@@ -197,18 +204,13 @@ def _rest_header(record: Mapping[str, Any]) -> str:
     return str(given[0]) if isinstance(given, list) and given else ""
 
 
-def _text(record: Mapping[str, Any], name: str) -> str:
-    value = field(record, name)
-    return "" if value is None else str(value)
-
-
 def _about(record: Mapping[str, Any]) -> str:
-    if doc_id := _text(record, "audit_trace_doc_id"):
+    if doc_id := text_at(record, "audit_trace_doc_id"):
         return doc_id
-    privilege, body = _text(record, "audit_request_privilege"), _text(record, "audit_request_body")
+    privilege, body = text_at(record, "audit_request_privilege"), text_at(record, "audit_request_body")
     asked = _query(body) if body else ""
-    if (privilege and privilege not in (_VERSION, *_READS)) or _text(record, "audit_category") in _BY_CATEGORY:
-        return " ".join(filter(None, (privilege, asked))) or _text(record, "audit_rest_request_path")
+    if (privilege and privilege not in (_VERSION, *_READS)) or text_at(record, "audit_category") in _BY_CATEGORY:
+        return " ".join(filter(None, (privilege, asked))) or text_at(record, "audit_rest_request_path")
     return asked
 
 

@@ -25,9 +25,9 @@ def settings_for(console: Settings, name: str, password: str) -> Settings:
     return Settings({**values, "username": name, "password": password}, "the sign-in page")
 
 
-def client_for(settings: Settings, purpose: str | None = None) -> OpenSearch:
+def client_for(settings: Settings, tool: str = "console", purpose: str | None = None) -> OpenSearch:
     """A client that says `auditpipe/VERSION console`, and the purpose, to the node's own record."""
-    return connect(settings, opaque_id=tool_id("console", purpose), read_seconds=READ_SECONDS)
+    return connect(settings, opaque_id=tool_id(tool, purpose), read_seconds=READ_SECONDS)
 
 
 def sign_in(console: Settings, name: str, password: str) -> Session:

@@ -49,8 +49,7 @@ def judge(own: Row, hits: list[Hit], now_ns: int) -> Proof:
     after = next((row for row in rows if row.sequence == own.sequence + 1), None)
     # Of its stream only these are looked at: whatever is before them is before the view.
     view = View(since_ns=LATEST_NS, settled_ns=Terms().settled_ns(now_ns))
-    around = (own.event_id, _id(after))
-    flaws = [flaw for flaw in check(rows, view, Tally()) if flaw.event_id in around and _concerns(flaw, own)]
+    flaws = [flaw for flaw in check(rows, view, Tally()) if _concerns(flaw, own, after)]
     found = [f"{_whose(flaw, own)}{flaw.detail}" for flaw in flaws if not flaw.is_note]
     says = found or ["Its content has the hash that it carries."]
     says += _links(own, before, after, broken=any(flaw.kind == "broken_link" for flaw in flaws))
@@ -70,13 +69,15 @@ def _row(hit: Hit) -> Row | Flaw:
     return placed(row, index=hit["_index"], doc_id=hit["_id"], version=hit["_version"])
 
 
-def _concerns(flaw: Flaw, own: Row) -> bool:
-    """Of the event after it, only the link back is this event's matter."""
-    return flaw.event_id == own.event_id or flaw.kind == "broken_link"
+def _concerns(flaw: Flaw, own: Row, after: Row | None) -> bool:
+    """Of the event after it, only the link back is this event's matter; a number given twice is that of both."""
+    if flaw.kind == "double" and flaw.sequence == own.sequence:
+        return True
+    return flaw.event_id == own.event_id or (flaw.kind == "broken_link" and flaw.event_id == _id(after))
 
 
 def _whose(flaw: Flaw, own: Row) -> str:
-    return "" if flaw.event_id == own.event_id else "The event after it: "
+    return "" if flaw.sequence == own.sequence else "The event after it: "
 
 
 def _links(own: Row, before: Row | None, after: Row | None, *, broken: bool) -> list[str]:
