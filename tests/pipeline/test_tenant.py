@@ -6,6 +6,7 @@ Dashboards itself is not here. It sends each person's own name and the tenant in
 
 import json
 import secrets
+import time
 from typing import Any
 
 import pytest
@@ -15,7 +16,6 @@ from auditpipe.pipeline import access, container, principals, roles
 from auditpipe.pipeline.plan import State
 from auditpipe.schemas.identity import index_of
 from auditpipe.schemas.settings import Settings
-from tests.builders import START_NS
 from tests.conftest import RealOpenSearch
 
 pytestmark = pytest.mark.opensearch
@@ -41,7 +41,8 @@ def bulk(index: str, name: str) -> str:
 def server(opensearch: RealOpenSearch) -> Settings:
     """The user that the server of Dashboards signs in as, and the index that it makes at its start."""
     user = opensearch.add_user("kibana_server", name=container.DASHBOARDS)
-    opensearch.client(user).transport.perform_request("PUT", "/.kibana_1", body={"aliases": {".kibana": {}}})
+    body = {"aliases": {".kibana": {}}, "settings": {"auto_expand_replicas": "0-1"}}
+    opensearch.client(user).transport.perform_request("PUT", "/.kibana_1", body=body)
     return user
 
 
@@ -112,7 +113,7 @@ def test_our_roles_reach_no_other_tenant_and_not_the_indices_themselves(
 
 
 def test_the_right_to_bulk_gives_a_super_admin_no_other_index(opensearch: RealOpenSearch, written: str) -> None:
-    for index in (index_of(START_NS), "something-else", "security-auditlog-2026.10.10", ".opendistro_security"):
+    for index in (index_of(time.time_ns()), "something-else", "security-auditlog-2026.10.10", ".opendistro_security"):
         status, answer = ask(opensearch, opensearch.super_admin, "POST", "/_bulk", bulk(index, "x"))
         refused = status if status == 403 else next(iter(answer["items"][0].values()))["status"]
         assert refused == 403, (index, answer)

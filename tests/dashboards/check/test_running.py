@@ -22,7 +22,10 @@ from auditpipe.examples.accounts.server import serving
 from auditpipe.examples.accounts.store import sample
 from auditpipe.examples.accounts.walkthrough import perform
 from auditpipe.pipeline import roles
+from auditpipe.pipeline.query import Filters
+from auditpipe.schemas.catalogue import builtin
 from auditpipe.schemas.errors import OutOfReach
+from auditpipe.schemas.events_document import searches as documented
 from auditpipe.schemas.settings import Settings
 from tests.conftest import RealOpenSearch, free_port
 from tests.dashboards.check.test_offline import CHART, META, PATTERN, SEARCH, attribute
@@ -74,6 +77,29 @@ def test_the_fields_of_the_pattern_are_what_dashboards_would_be_told_of_the_indi
         if not name.startswith("_") and next(iter(kinds)) != "object"
     }
     assert {f.name: (f.os_type, f.searchable, f.aggregatable) for f in all_fields() if not f.meta} == told
+
+
+def test_a_saved_query_finds_what_the_documented_search_finds(demo: OpenSearch) -> None:
+    """docs/events.md has `auditpipe search` with filters, Dashboards the same as one query string."""
+    asked = {}
+    for search in documented(builtin()):
+        given = dict(zip(search.arguments[::2], search.arguments[1::2], strict=True))
+        filters = Filters(
+            actions=(given["--action"],),
+            outcome=given.get("--outcome"),
+            reason=given.get("--reason"),
+            changed=given.get("--changed"),
+            lucene=given.get("-q"),
+        ).query()
+        lucene = {"query_string": {"query": search.lucene, "analyze_wildcard": True}}
+        asked[f"{search.item.item}: both"] = {"bool": {"must": [lucene, filters]}}
+        asked[f"{search.item.item}: one"] = {"bool": {"must": [lucene], "must_not": [filters]}}
+        asked[f"{search.item.item}: other"] = {"bool": {"must": [filters], "must_not": [lucene]}}
+    body = {"size": 0, "aggs": {"asked": {"filters": {"filters": asked}}}}
+    told = demo.search(index="audit-events-*", body=body)["aggregations"]["asked"]["buckets"]
+    assert {name: bucket["doc_count"] > 0 for name, bucket in told.items()} == {
+        name: name.endswith(": both") for name in asked
+    }
 
 
 HIDDEN = json.dumps(
