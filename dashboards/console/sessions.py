@@ -30,10 +30,10 @@ class Session:
 
     user: str
     super_admin: bool
-    settings: Settings
-    client: OpenSearch
+    settings: Settings = field(repr=False)  # with the password
+    client: OpenSearch = field(repr=False)
     id: str = field(default_factory=lambda: secrets.token_hex(8))
-    form_token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    form_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     views: Views = field(default_factory=Views)
     suggestions: dict[str, list[str]] = field(default_factory=dict)
     suggested: float = float("-inf")

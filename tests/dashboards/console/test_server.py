@@ -4,6 +4,7 @@ import os
 import signal
 import ssl
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from auditpipe.dashboards.console.server import Listen, check
 from auditpipe.schemas.errors import SettingsError
+from auditpipe.schemas.identity import format_time
 from tests.conftest import RealOpenSearch, RealStack, free_port
 from tests.dashboards.console.conftest import sign_in
 from tests.dashboards.console.test_listing import words
@@ -70,7 +72,7 @@ def test_the_names_under_which_it_is_reached(listen: Listen, url: str, hosts: se
 
 @pytest.mark.opensearch
 def test_the_command_serves_with_tls_and_puts_sign_ins_on_record(stack: RealStack, tmp_path: Path, admin) -> None:
-    certs, port = stack.home / "certs", free_port()
+    certs, port, began = stack.home / "certs", free_port(), format_time(time.time_ns())
     command = [*COMMAND, "console", "--listen", f"127.0.0.1:{port}", "--tls-cert-file", str(certs / "node.pem")]
     command += ["--tls-key-file", str(certs / "node-key.pem"), "--public-url", f"https://localhost:{port}"]
     env = environment(AUDITPIPE_HOME=str(stack.home), AUDITPIPE_SPOOL_DIR=str(tmp_path / "spool"))
@@ -89,7 +91,17 @@ def test_the_command_serves_with_tls_and_puts_sign_ins_on_record(stack: RealStac
         process.send_signal(signal.SIGTERM)
         said = process.communicate(timeout=60)[1]
     assert process.returncode == 0, said
-    query = ("search", "--service", "auditpipe-console", "--actor", admin.get("username"), "-o", "ndjson")
+    query = (
+        "search",
+        "--service",
+        "auditpipe-console",
+        "--actor",
+        admin.get("username"),
+        "--since",
+        began,
+        "-o",
+        "ndjson",
+    )
     found = run(*query, env=stack.opensearch.environment()).documents
     assert [document["event"]["action"] for document in found] == ["user.login_succeeded"]
 
