@@ -55,7 +55,7 @@ _Layer = Mapping[str, str]
 class Settings:
     """Resolved settings. `values` has every name of the table; `source` says where the URL came from."""
 
-    values: Mapping[str, str | None]
+    values: Mapping[str, str | None] = field(repr=False)  # a password may be among them
     source: str = "nowhere"
     notes: tuple[str, ...] = field(default=())
 

@@ -229,3 +229,11 @@ def test_defaults_are_those_of_the_table(tmp_path: Path) -> None:
     assert settings.forward == ("127.0.0.1", 24224)
     assert settings.home == tmp_path
     assert {name for name, value in settings.values.items() if value} == {"forward", "home"}
+
+
+def test_no_password_is_in_what_python_shows_of_settings() -> None:
+    given = load(
+        {}, environment={"AUDITPIPE_URL": "https://a", "AUDITPIPE_USERNAME": "u", "AUDITPIPE_PASSWORD": "canary"}
+    )
+    assert given.password == "canary"
+    assert "canary" not in f"{given!r} {given}"
