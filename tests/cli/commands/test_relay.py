@@ -10,9 +10,9 @@ from auditpipe.cli.entry import main
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--listen", "0.0.0.0:24224"], "loopback only"),
+        (["--listen", "0.0.0.0:24224"], "add --tls-cert-file FILE --tls-key-file FILE and --shared-key-file FILE"),
         (["--listen", "24224"], "expected host:port"),
-        (["--metrics", "0.0.0.0:1"], "loopback only"),
+        (["--metrics", "0.0.0.0:1"], "expected an address of loopback"),
         ([], "no cluster is named"),
     ],
 )
