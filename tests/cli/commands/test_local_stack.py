@@ -1,8 +1,8 @@
 """`up`, `status`, `doctor` and `down` on a stack of their own, through its whole life, as processes."""
 
 import json
-import re
 import os
+import re
 import socket
 import subprocess
 import sys
