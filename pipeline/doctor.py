@@ -111,12 +111,12 @@ def _health(settings: Settings, client: OpenSearch) -> Iterator[Check]:
 
 
 def _closed(settings: Settings, client: OpenSearch) -> Iterator[Check]:
-    """A closed index is green, and a search over all months passes over it without a word."""
+    """A closed index is green. Our commands refuse to read beside it, others pass over it without a word."""
     columns = {"h": "index,status", "format": "json", "expand_wildcards": "all"}
     found = rest.get(client, f"/_cat/indices/{INDEX_PATTERN}", **columns) or []
     closed = sorted(row["index"] for row in found if row["status"] == "close")
     if closed:
-        told = f"{', '.join(closed)} closed: what is in it is not shown, and what belongs in it not stored"
+        told = f"{', '.join(closed)} closed: search, export and verify refuse, and what belongs in it is not stored"
         yield finding("closed", told, f"POST {closed[0]}/_open with the admin certificate")
     else:
         yield ok("closed", f"none of {INDEX_PATTERN}")

@@ -31,6 +31,8 @@ Order = Literal["asc", "desc"]
 
 #: How long a point in time outlives the last request on it; a slow disk may pause an export for so long.
 KEEP_ALIVE = "5m"
+#: A month that was closed is asked too, and refuses: by default it would be passed over without a word.
+ALL_MONTHS = "open,closed"
 #: Documents in one answer: at 1 kB each about 2 MB, large enough that the round trip does not count.
 BATCH = 2_000
 #: A page up to this size is one request; beyond, a point in time holds the view still between requests.
@@ -117,10 +119,9 @@ def ask_all_shards(
 
     `index` is None for a body that names a point in time.
     """
+    whole = {"allow_partial_search_results": "false", **({"expand_wildcards": ALL_MONTHS} if index else {})}
     with edge():
-        return complete(
-            client.search(index=index, body=body, params={**params, "allow_partial_search_results": "false"})
-        )
+        return complete(client.search(index=index, body=body, params={**params, **whole}))
 
 
 def complete(answer: Any) -> dict[str, Any]:
@@ -149,7 +150,7 @@ def complete(answer: Any) -> dict[str, Any]:
 def open_point_in_time(client: OpenSearch) -> str:
     """The id of a view that holds still, on all audit indices. OutOfReach if there are none, or not all answer."""
     with edge():
-        whole = {"keep_alive": KEEP_ALIVE, "allow_partial_pit_creation": "false"}
+        whole = {"keep_alive": KEEP_ALIVE, "allow_partial_pit_creation": "false", "expand_wildcards": ALL_MONTHS}
         opened = complete(client.create_pit(index=INDEX_PATTERN, params=whole))
     pit = str(opened["pit_id"])
     if opened["_shards"]["total"] == 0:

@@ -13,7 +13,7 @@ from auditpipe.pipeline.query import Filters
 from auditpipe.pipeline.reader import BY_STREAM, Snapshot, by_time, complete, search, show
 from auditpipe.pipeline.tail import Tail
 from auditpipe.schemas.errors import BadFilter, NoSuchEvent, OutOfReach, UsageError
-from auditpipe.schemas.identity import DAY, SECOND, new_event_id, parse_time
+from auditpipe.schemas.identity import DAY, SECOND, index_of, new_event_id, parse_time
 from tests.builders import START_NS, Document, event, stream
 from tests.conftest import RealOpenSearch
 from tests.stored import ids, organization, overwrite, store
@@ -278,3 +278,20 @@ def test_documents_without_what_is_sorted_by_are_read_too(opensearch: RealOpenSe
     for sort in (by_time(), by_time("desc"), BY_STREAM):
         with Snapshot.open(client, Filters(organization=org).query(), sort, batch=1) as snapshot:
             assert len(list(snapshot.hits())) == snapshot.total == 5
+
+
+def test_a_closed_month_is_told_and_not_passed_over(opensearch: RealOpenSearch) -> None:
+    """Closing needs the admin certificate; what is read meanwhile would not be all."""
+    [document] = store(opensearch, [event(parse_time("1986-06-06T06:06:06Z"))])
+    index = index_of(parse_time(document["@timestamp"]))
+    client = opensearch.client(opensearch.super_admin)
+    opensearch.request("POST", f"/{index}/_close")
+    try:
+        with pytest.raises(OutOfReach, match="a month is closed"), search(client, Filters()):
+            pass
+        with pytest.raises(OutOfReach, match="a month is closed"), Snapshot.open(client, {"match_all": {}}, by_time()):
+            pass
+    finally:
+        opensearch.request("POST", f"/{index}/_open")
+    with search(client, Filters(organization=document["organization"]["id"])) as results:
+        assert results.total
