@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -96,7 +97,8 @@ def _refuse(*_: object) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"actor": 3}, "actor: expected a mapping"),
+        ({"actor": [3]}, "actor: expected a mapping"),
+        ({"actor": True}, "user.id: expected an id"),
         ({"actor": {"id": None, "nick": "x"}}, "actor.nick: unknown; known: id, name"),
         ({"actor": {"id": "x" * 257}}, "user.id: an id has at most 256"),
         ({"actor": {"id": "u", "type": "robot"}}, "audit.actor.type: expected one of user"),
@@ -125,6 +127,13 @@ def test_what_is_refused_names_its_field(audit: AuditLog, arguments: dict[str, A
     with pytest.raises(InvalidEvent, match=message.replace("[", r"\[")):
         audit.emit("user.user.updated", **arguments)
     assert emitted(audit).audit.sequence == 1
+
+
+def test_an_actor_s_id_may_be_a_number_or_a_uuid(audit: AuditLog) -> None:
+    for actor, wanted in ((5, "5"), (UUID(int=1), "00000000-0000-0000-0000-000000000001")):
+        user = emitted(audit, actor=actor).user
+        assert user is not None
+        assert user.id == wanted
 
 
 def test_an_unknown_action_is_refused(audit: AuditLog) -> None:
