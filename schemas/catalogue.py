@@ -188,8 +188,9 @@ class Action:
         if outcome not in self.outcomes:
             raise InvalidEvent("event.outcome", f"{self.action} has {' or '.join(self.outcomes)}, got {outcome!r}")
         reasons = self.outcomes[outcome]
-        if reason is not None and reasons and reason not in reasons:
-            raise InvalidEvent("event.reason", f"{self.action} ({outcome}) has {', '.join(reasons)}, got {reason!r}")
+        if reason is not None and reason not in reasons:
+            known = ", ".join(reasons) or "no reasons"
+            raise InvalidEvent("event.reason", f"{self.action} ({outcome}) has {known}, got {reason!r}")
         return outcome
 
     def check_details(self, details: Any) -> None:

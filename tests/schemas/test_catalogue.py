@@ -115,7 +115,17 @@ def test_outcomes_and_reasons_are_checked() -> None:
         failed.outcome_of("success", None)
     with pytest.raises(InvalidEvent, match=r"event\.reason.*unknown_account, bad_credentials"):
         failed.outcome_of("failure", "typo")
-    assert builtin()["user.user.updated"].outcome_of(None, "not_allowed") == "failure"
+    updated = builtin()["user.user.updated"]
+    assert updated.outcome_of(None, "not_allowed") == "failure"
+    for outcome, reason in (("success", "not_allowed"), (None, "typo")):
+        with pytest.raises(InvalidEvent, match=r"event\.reason.*\(success\) has no reasons, got"):
+            updated.outcome_of(outcome, reason)
+
+
+def test_every_reason_of_the_catalogue_is_taken() -> None:
+    for action in builtin().values():
+        for outcome, reasons in action.outcomes.items():
+            assert [action.outcome_of(None, reason) for reason in reasons] == [outcome] * len(reasons)
 
 
 def test_details_are_checked_by_the_action_s_schema() -> None:
