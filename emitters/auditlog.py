@@ -24,7 +24,7 @@ from auditpipe.emitters.build import Builder, Document
 from auditpipe.emitters.redaction import Redactor, concealment_key
 from auditpipe.emitters.spooled import SpoolOptions, SpoolTransport
 from auditpipe.emitters.transport import Stats, Transport
-from auditpipe.schemas import identity, settings
+from auditpipe.schemas import identity, rules, settings
 from auditpipe.schemas.canonical import GENESIS, canonical_bytes, document_hash
 from auditpipe.schemas.catalogue import STREAM_CLOSED, Action, Catalogue, builtin
 from auditpipe.schemas.errors import AuditpipeError, InvalidEvent, LimitExceeded, SpoolError, UsageError
@@ -175,11 +175,24 @@ class AuditLog:
         return event
 
     def append_sealed(self, document: Document) -> Event:
-        """Append an event that is sealed already, as it is. InvalidEvent if its hash or its form is wrong."""
-        event = check_sealed(document)
+        """Append an event that is sealed already, as it is. InvalidEvent names what `emit` would not have made."""
+        event = self.check_sealed(document)
         with self._lock:
             ticket = self._transport.append(event, document, identity.parse_time(document["@timestamp"]))
         self._transport.settle(ticket)
+        return event
+
+    def check_sealed(self, document: Document) -> Event:
+        """The event of a sealed document, all of it checked: values, form, hash, catalogue, secrets.
+
+        InvalidEvent names the field. What the catalogue says counts where it has the action.
+        """
+        _refuse_first(rules.value_problems(document))
+        event = _checked(document)
+        if event.hash != document_hash(document):
+            raise InvalidEvent("audit.hash", "is not the hash of this document: it was altered after it was sealed")
+        found = rules.content_problems(document, self.catalogue, self.builder.redactor)
+        _refuse_first(p for p in found if p.path != "event.action")
         return event
 
     def append_built(self, document: Document, moment: int, stream: Stream | None = None) -> Event:
@@ -297,20 +310,10 @@ def seal(document: Document, checked: Parts = _NO_PARTS) -> Event:
     return _checked({**document, **checked})
 
 
-def check_sealed(document: Document) -> Event:
-    """The event of a sealed document, its form, time and hash checked. InvalidEvent names the field."""
-    event = _checked(document)
-    if event.hash != document_hash(document):
-        raise InvalidEvent("audit.hash", "is not the hash of this document: it was altered after it was sealed")
-    try:
-        moment = identity.parse_time(event.timestamp)
-    except ValueError as error:
-        raise InvalidEvent("@timestamp", str(error)) from error
-    if moment > identity.LATEST_NS:
-        raise InvalidEvent("@timestamp", "expected a time from 1970 to 2106")
-    if identity.milliseconds_of(event.id) != moment // identity.MILLISECOND:
-        raise InvalidEvent("event.id", "its milliseconds are not those of @timestamp")
-    return event
+def _refuse_first(problems: Iterable[rules.Problem]) -> None:
+    first = next(iter(problems), None)
+    if first is not None:
+        raise InvalidEvent(first.path, f"expected {first.expected}, got {first.got}")
 
 
 def _checked(document: Document) -> Event:
