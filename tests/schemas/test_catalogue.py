@@ -84,6 +84,18 @@ def test_an_application_adds_its_own_from_a_file(tmp_path: Path, suffix: str) ->
         ("type", ["changed"], "nearest: change"),
         ("sentence", "{actor} {who}", r"\{who\} is none of"),
         ("sentence", "{actor", "expected '}'"),
+        ("sentence", "{actor!r}", r"sentence: expected \{actor\} alone"),
+        ("sentence", "{actor:>1000000}", r"sentence: expected \{actor\} alone"),
+        ("sentence", "{actor.__class__}", r"\{actor.__class__\} is none of"),
+        ("sentence", "{}", r"\{\} is none of"),
+        ("sentence", None, "sentence: expected text"),
+        ("title", None, "title: expected text"),
+        ("title", " ", "title: expected text"),
+        ("conceal_name_for", ["nobody"], r"conceal_name_for: expected reasons of its outcomes \(none\), got 'nobody'"),
+        ("outcomes", {}, "outcomes: expected outcome to reasons"),
+        ("outcomes", {"failure": "typo"}, r"outcomes\.failure: expected a list of words"),
+        ("outcomes", {"failure": 5}, r"outcomes\.failure: expected a list of words"),
+        ("type", 5, "type: expected a list of words"),
         ("outcomes", {"ok": []}, "'ok' is none of success"),
         ("outcomes", {"failure": ["Not Allowed"]}, "lower-case word"),
         ("target_type", "Team", "lower-case word"),
@@ -98,6 +110,12 @@ def test_a_wrong_definition_is_refused_at_load(tmp_path: Path, part: str, value:
     with pytest.raises(CatalogueError, match=message) as caught:
         read(path)
     assert str(path) in str(caught.value)
+
+
+def test_what_is_no_action_is_refused() -> None:
+    for wrong, message in (([1], r"actions\[0\]: expected an Action, got 1"), (5, "actions: expected Actions")):
+        with pytest.raises(CatalogueError, match=message):
+            builtin().extended(wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"actions": 3}', '{"actions": [3]}'])
