@@ -142,14 +142,15 @@ class AuditLog:
         try:
             return self._emit(action, arguments)
         except AuditpipeError as error:
-            self._refuse(action, error)
+            self.refuse(action, error)
         except Exception as error:  # noqa: BLE001  # what a caller's own __str__, __eq__ or __iter__ raises, and no less
             # The type alone: its text may quote a value that is secret.
             problem = f"can't be made from what was given: {type(error).__name__}"
-            self._refuse(action, InvalidEvent("event", problem), error)
+            self.refuse(action, InvalidEvent("event", problem), error)
         return None
 
-    def _refuse(self, action: str, error: AuditpipeError, cause: Exception | None = None) -> None:
+    def refuse(self, action: str, error: AuditpipeError, cause: Exception | None = None) -> None:
+        """Do with an event that can't be taken what the failure policy says: raise, or count and log."""
         self._refused += 1
         if self._policy(action) == "raise":
             raise error from cause
@@ -263,8 +264,9 @@ class AuditLog:
             if tenant is None:
                 document.pop("organization", None)
             self._seal_and_append(document, moment)
-        except AuditpipeError:
-            log.exception("the audit stream of %s can't be closed; verify will call it abandoned", service)
+        except AuditpipeError as error:
+            problem = "the audit stream of %s can't be closed, and verify will call it abandoned: %s"
+            log.error(problem, service, error, exc_info=log.isEnabledFor(logging.DEBUG))
 
     def __enter__(self) -> Self:
         return self
@@ -325,6 +327,8 @@ def _checked(document: Document) -> Event:
 
 
 def _policies(given: FailurePolicy | Mapping[str, FailurePolicy]) -> Mapping[str, FailurePolicy]:
+    if not isinstance(given, (str, Mapping)):
+        raise UsageError(f"on_failure: expected raise, continue, or a mapping of action pattern to it, got {given!r}")
     policies = {"*": given} if isinstance(given, str) else dict(given)
     for pattern, policy in policies.items():
         if policy not in _POLICIES:

@@ -51,6 +51,8 @@ class Builder:
             raise InvalidEvent("service.name", f"expected the service's name, got {self.service!r}")
         checked = {key: name(value, f"service.{key}") for key, value in self.service.items() if value is not None}
         object.__setattr__(self, "_service", checked)
+        if self.organization is not None:
+            _organization(self.organization)
         if self.host is not None:
             object.__setattr__(self, "host", name(self.host, "host.name"))
 

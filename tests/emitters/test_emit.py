@@ -94,6 +94,37 @@ def _refuse(*_: object) -> None:
     raise SpoolError("full")
 
 
+def test_a_stream_that_can_t_be_closed_is_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    memory = MemoryTransport()
+    audit = AuditLog("s", transport=memory, spool_dir=tmp_path)
+    emitted(audit, "user.login_succeeded")
+    memory.append = _refuse  # type: ignore[method-assign]
+    with caplog.at_level("INFO"):
+        audit.close()
+    (record,) = caplog.records
+    assert record.getMessage() == "the audit stream of s can't be closed, and verify will call it abandoned: full"
+    assert not record.exc_info
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"organization": ""}, r"organization\.id: expected an id"),
+        ({"organization": {"name": "x"}}, r"organization\.id: expected an id"),
+        ({"on_failure": None}, "on_failure: expected raise, continue, or a mapping"),
+        ({"on_failure": {"*": "ignore"}}, r"on_failure: expected raise or continue for \*"),
+        ({"actions": [1]}, r"actions\[0\]: expected an Action"),
+        ({"forward_ca_file": "/nowhere"}, "forward_ca_file: /nowhere: expected certificates"),
+        ({"forward_ca_file": __file__}, "forward_ca_file: .*: expected certificates"),
+    ],
+)
+def test_what_an_audit_log_can_t_work_with_is_refused_at_once(
+    tmp_path: Path, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        AuditLog("s", spool_dir=tmp_path, **arguments)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
