@@ -24,7 +24,7 @@ from auditpipe.emitters.build import Builder, Document
 from auditpipe.emitters.redaction import Redactor, concealment_key
 from auditpipe.emitters.spooled import SpoolOptions, SpoolTransport
 from auditpipe.emitters.transport import Stats, Transport
-from auditpipe.schemas import identity, settings
+from auditpipe.schemas import identity, rules, settings
 from auditpipe.schemas.canonical import GENESIS, canonical_bytes, document_hash
 from auditpipe.schemas.catalogue import STREAM_CLOSED, Action, Catalogue, builtin
 from auditpipe.schemas.errors import AuditpipeError, InvalidEvent, LimitExceeded, SpoolError, UsageError
@@ -142,14 +142,15 @@ class AuditLog:
         try:
             return self._emit(action, arguments)
         except AuditpipeError as error:
-            self._refuse(action, error)
+            self.refuse(action, error)
         except Exception as error:  # noqa: BLE001  # what a caller's own __str__, __eq__ or __iter__ raises, and no less
             # The type alone: its text may quote a value that is secret.
             problem = f"can't be made from what was given: {type(error).__name__}"
-            self._refuse(action, InvalidEvent("event", problem), error)
+            self.refuse(action, InvalidEvent("event", problem), error)
         return None
 
-    def _refuse(self, action: str, error: AuditpipeError, cause: Exception | None = None) -> None:
+    def refuse(self, action: str, error: AuditpipeError, cause: Exception | None = None) -> None:
+        """Do with an event that can't be taken what the failure policy says: raise, or count and log."""
         self._refused += 1
         if self._policy(action) == "raise":
             raise error from cause
@@ -175,11 +176,24 @@ class AuditLog:
         return event
 
     def append_sealed(self, document: Document) -> Event:
-        """Append an event that is sealed already, as it is. InvalidEvent if its hash or its form is wrong."""
-        event = check_sealed(document)
+        """Append an event that is sealed already, as it is. InvalidEvent names what `emit` would not have made."""
+        event = self.check_sealed(document)
         with self._lock:
             ticket = self._transport.append(event, document, identity.parse_time(document["@timestamp"]))
         self._transport.settle(ticket)
+        return event
+
+    def check_sealed(self, document: Document) -> Event:
+        """The event of a sealed document, all of it checked: values, form, hash, catalogue, secrets.
+
+        InvalidEvent names the field. What the catalogue says counts where it has the action.
+        """
+        _refuse_first(rules.value_problems(document))
+        event = _checked(document)
+        if event.hash != document_hash(document):
+            raise InvalidEvent("audit.hash", "is not the hash of this document: it was altered after it was sealed")
+        found = rules.content_problems(document, self.catalogue, self.builder.redactor)
+        _refuse_first(p for p in found if p.path != "event.action")
         return event
 
     def append_built(self, document: Document, moment: int, stream: Stream | None = None) -> Event:
@@ -250,8 +264,9 @@ class AuditLog:
             if tenant is None:
                 document.pop("organization", None)
             self._seal_and_append(document, moment)
-        except AuditpipeError:
-            log.exception("the audit stream of %s can't be closed; verify will call it abandoned", service)
+        except AuditpipeError as error:
+            problem = "the audit stream of %s can't be closed, and verify will call it abandoned: %s"
+            log.error(problem, service, error, exc_info=log.isEnabledFor(logging.DEBUG))
 
     def __enter__(self) -> Self:
         return self
@@ -297,20 +312,10 @@ def seal(document: Document, checked: Parts = _NO_PARTS) -> Event:
     return _checked({**document, **checked})
 
 
-def check_sealed(document: Document) -> Event:
-    """The event of a sealed document, its form, time and hash checked. InvalidEvent names the field."""
-    event = _checked(document)
-    if event.hash != document_hash(document):
-        raise InvalidEvent("audit.hash", "is not the hash of this document: it was altered after it was sealed")
-    try:
-        moment = identity.parse_time(event.timestamp)
-    except ValueError as error:
-        raise InvalidEvent("@timestamp", str(error)) from error
-    if moment > identity.LATEST_NS:
-        raise InvalidEvent("@timestamp", "expected a time from 1970 to 2106")
-    if identity.milliseconds_of(event.id) != moment // identity.MILLISECOND:
-        raise InvalidEvent("event.id", "its milliseconds are not those of @timestamp")
-    return event
+def _refuse_first(problems: Iterable[rules.Problem]) -> None:
+    first = next(iter(problems), None)
+    if first is not None:
+        raise InvalidEvent(first.path, f"expected {first.expected}, got {first.got}")
 
 
 def _checked(document: Document) -> Event:
@@ -322,6 +327,8 @@ def _checked(document: Document) -> Event:
 
 
 def _policies(given: FailurePolicy | Mapping[str, FailurePolicy]) -> Mapping[str, FailurePolicy]:
+    if not isinstance(given, (str, Mapping)):
+        raise UsageError(f"on_failure: expected raise, continue, or a mapping of action pattern to it, got {given!r}")
     policies = {"*": given} if isinstance(given, str) else dict(given)
     for pattern, policy in policies.items():
         if policy not in _POLICIES:

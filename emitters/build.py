@@ -2,11 +2,14 @@
 
 import ipaddress
 import time
+from collections import UserString
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 from auditpipe.emitters.redaction import Redactor, conceal, conceal_within
 from auditpipe.schemas import identity
@@ -48,6 +51,8 @@ class Builder:
             raise InvalidEvent("service.name", f"expected the service's name, got {self.service!r}")
         checked = {key: name(value, f"service.{key}") for key, value in self.service.items() if value is not None}
         object.__setattr__(self, "_service", checked)
+        if self.organization is not None:
+            _organization(self.organization)
         if self.host is not None:
             object.__setattr__(self, "host", name(self.host, "host.name"))
 
@@ -170,26 +175,29 @@ class Builder:
         else:
             old, new, withheld = self.redactor.states(state(before, "before"), state(after, "after"))
             names += withheld
-            made = compare(old, new)
+            made = self._without_secrets(compare(old, new), names)  # an id in a path may be a secret's name
         if made:
             audit["changes"] = made
             audit["changed"] = changed_fields(made)
 
     def _ready_made(self, changes: Any, names: list[str]) -> list[Document]:
         def clean(value: Any, field: str) -> Any:
-            value, withheld = self.redactor.split(value, field)
+            value, withheld = self.redactor.split(value, field, pairs=True)
             names.extend(withheld)
             return value
 
-        made = ready_made(changes, clean)
-        names += [change["field"] for change in made if self.redactor.is_secret(change["field"])]
-        return [change for change in made if not self.redactor.is_secret(change["field"])]
+        return self._without_secrets(ready_made(changes, clean), names)
+
+    def _without_secrets(self, made: list[Document], names: list[str]) -> list[Document]:
+        secret = [change["field"] for change in made if self.redactor.is_secret(change["field"])]
+        names += secret
+        return [change for change in made if change["field"] not in secret] if secret else made
 
     def _details(self, audit: Document, names: list[str], action: Action, details: Any) -> None:
         if details is not None:
             if not isinstance(details, Mapping):
                 raise InvalidEvent("audit.details", f"expected a mapping, got {type(details).__name__}")
-            details, withheld = self.redactor.split(plain(details, "audit.details"))
+            details, withheld = self.redactor.split(plain(details, "audit.details"), pairs=True)
             names += [f"details.{path}" for path in withheld]
             audit["details"] = details
         action.check_details(details)
@@ -237,7 +245,7 @@ def _parts(value: Any, field: str, known: tuple[str, ...]) -> Mapping[str, Any]:
 def _actor(actor: Any) -> tuple[str, Document]:
     if actor is None:
         return "anonymous", {}
-    if isinstance(actor, str):
+    if isinstance(actor, (str, int, UUID, UserString, Enum)):
         actor = {"id": actor}
     actor = _parts(actor, "actor", _ACTOR_KEYS)
     user: Document = {}

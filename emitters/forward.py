@@ -16,7 +16,7 @@ from fluent.sender import FluentSender
 
 from auditpipe.emitters.handshake import authenticate
 from auditpipe.schemas import identity
-from auditpipe.schemas.errors import NotAllowed, NotFinished, OutOfReach
+from auditpipe.schemas.errors import NotAllowed, NotFinished, OutOfReach, SettingsError
 
 if TYPE_CHECKING:
     import ssl
@@ -45,6 +45,14 @@ def _tls(ca_file: str) -> "ssl.SSLContext":
     import ssl  # OpenSSL is not loaded where the shipper is on the same machine
 
     return ssl.create_default_context(cafile=ca_file)
+
+
+def check_ca_file(path: str) -> None:
+    """Whether it can be read and holds certificates, said at start. SettingsError if not."""
+    try:
+        _tls(path)
+    except (OSError, ValueError) as error:  # an ssl.SSLError is an OSError
+        raise SettingsError(f"forward_ca_file: {path}: expected certificates of authorities (PEM): {error}") from error
 
 
 class ForwardSender(FluentSender):  # type: ignore[misc]  # fluent-logger has no types

@@ -8,18 +8,21 @@ A line with an id of its own can be given again: the lines with ids of one file 
 by the first of them, so that a second run makes the same documents and OpenSearch has each once.
 """
 
-import json
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid5
 
-from auditpipe.emitters.auditlog import ARGUMENTS, AuditLog, Stream, check_sealed, seal
+from auditpipe.emitters.auditlog import ARGUMENTS, AuditLog, Stream, seal
 from auditpipe.emitters.build import Document
+from auditpipe.schemas import strict_json
 from auditpipe.schemas.canonical import GENESIS
+from auditpipe.schemas.changes import changed_fields
 from auditpipe.schemas.errors import InvalidEvent
 from auditpipe.schemas.event import Event
 from auditpipe.schemas.published import is_sealed
+from auditpipe.schemas.values import json_text
 
 LINE_ARGUMENTS = ARGUMENTS | {"event_id", "redacted"}
 _FILE_STREAMS = UUID("6f1b1f0e-7d2b-5c3a-9a54-2f1f6f0f7a11")  # a namespace of our own (RFC 9562, section 5.5)
@@ -44,7 +47,9 @@ _PLACES: Mapping[str, tuple[str, ...]] = {
 }
 #: Made from the rest, so that what a line says of them is not asked.
 _DERIVED = ("message", "ecs", "related")
-_DERIVED_IN = {"event": ("kind", "dataset", "category", "type"), "audit": ("schema", "changed", "actor")}
+_DERIVED_IN = {"event": ("kind", "dataset", "category", "type"), "audit": ("schema", "changed")}
+#: Made by us, and asked: what contradicts it is refused, and never replaced without a word.
+_SAID_TWICE = {"event": ("kind", "dataset", "category", "type"), "audit": ("schema",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,7 @@ class Intake:
 
     def _prepare(self, given: Document) -> tuple[Document, int, bool]:
         if is_sealed(given):
-            check_sealed(given)
+            self._audit.check_sealed(given)
             return given, 0, True
         builder = self._audit.builder
         arguments = dict(given) if "action" in given else _arguments_of(given)
@@ -122,31 +127,38 @@ class Intake:
             document, moment = builder.document(action, **arguments)
         except TypeError as error:
             raise InvalidEvent("the line", f"has a part of a wrong type: {error}") from error
+        if "action" not in given:
+            _agree(given, document)
         return document, moment, keeps_id
 
 
 def parse(line: str | bytes) -> Document:
     """The object of a line. InvalidEvent says where the JSON breaks off; a key that stands twice is refused."""
     try:
-        value = json.loads(line, object_pairs_hook=_no_twins)
-    except (ValueError, RecursionError) as error:
+        value = strict_json.loads(line)
+    except ValueError as error:
         raise InvalidEvent("the line", f"is no JSON: {error}") from error
     if not isinstance(value, dict):
         raise InvalidEvent("the line", f"expected a JSON object, got {type(value).__name__}")
     return value
 
 
-def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"key {next(name for name in names if names.count(name) > 1)!r} stands twice in one object")
-    return result
+def _agree(given: Document, made: Document) -> None:
+    """What a draft says of itself and the catalogue says too must be the same. InvalidEvent names the field."""
+    for outer, inner in _SAID_TWICE.items():
+        for key in inner:
+            said, wanted = (given.get(outer) or {}).get(key), made[outer][key]
+            if said is not None and said != wanted:
+                raise InvalidEvent(f"{outer}.{key}", f"expected {json_text(wanted)}, got {said!r}")
+    audit = given.get("audit") or {}
+    wanted = changed_fields(audit.get("changes") or ())
+    if audit.get("changed") is not None and audit["changed"] != wanted:
+        raise InvalidEvent("audit.changed", f"expected the fields of audit.changes: {wanted}, got {audit['changed']!r}")
 
 
 def _arguments_of(document: Document) -> dict[str, Any]:
     """`emit`'s arguments of a draft document. InvalidEvent names a field that no event has."""
-    rest = json.loads(json.dumps(document))
+    rest = copy.deepcopy(document)
     arguments: dict[str, Any] = {}
     for name, place in _PLACES.items():
         value = _take(rest, place)
@@ -186,5 +198,5 @@ def _leaves(value: Any, path: str) -> Iterator[str]:
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _leaves(inner, f"{path}.{key}".lstrip("."))
-    else:
+    elif value is not None:
         yield path

@@ -1,8 +1,10 @@
 """Audit events from the standard library's logging."""
 
 import logging
+from collections.abc import Mapping
 
 from auditpipe.emitters.auditlog import AuditLog
+from auditpipe.schemas.errors import InvalidEvent
 
 
 class AuditHandler(logging.Handler):
@@ -22,10 +24,12 @@ class AuditHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Emit the event of one record."""
         arguments = getattr(record, "audit", None)
-        if isinstance(arguments, dict) and "action" in arguments:
+        if isinstance(arguments, Mapping) and "action" in arguments:
             self._audit.emit(**arguments)
-        else:
-            self._audit.emit("", details={"log_message": record.getMessage()})
+            return
+        where = f"{record.pathname}:{record.lineno}"
+        problem = f'the log record of {where} has no such extra; expected extra={{"audit": {{"action": ..., ...}}}}'
+        self._audit.refuse("", InvalidEvent("audit", problem))
 
 
 def audit_logger(audit: AuditLog, name: str = "auditpipe.audit") -> logging.Logger:

@@ -50,6 +50,8 @@ class SpoolTransport:
         ca_file: str | None = None,
         shared_key: str | None = None,
     ) -> None:
+        if ca_file is not None:
+            forward.check_ca_file(ca_file)
         self.spool = spool
         self.options = options
         self._connect = partial(

@@ -83,7 +83,9 @@ class Worker:
     def _failed(self, error: Exception) -> float:
         self.failures += 1
         self.problem = str(error)
-        if self.failures in (1, 10) or self.failures % 100 == 0:
+        if self.stopping:  # its connection was closed under it: what it sent is sent again by the next process
+            log.debug("%s, ended: %s", self._name, error)
+        elif self.failures in (1, 10) or self.failures % 100 == 0:
             log.warning("audit events wait (%s, try %d): %s", self._name, self.failures, error)
         pause = min(self._retry_cap, _FIRST_RETRY * 2.0 ** min(self.failures, 10))
         return pause * random.uniform(0.5, 1.0)  # noqa: S311  # spread, not secrecy

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from auditpipe.schemas.catalogue import Catalogue, builtin
 from auditpipe.schemas.errors import InvalidEvent
 from auditpipe.schemas.event import SCHEMA_VERSION, Event
+from auditpipe.schemas.rules import details_problems
 
 _validate = Event.__pydantic_validator__.validate_python
 
@@ -68,6 +69,9 @@ class Form:
             self._check(document)
         except ValidationError as error:
             return Misfit("misfit", "", _sentence(error, document))
+        problem = next(details_problems(document["audit"].get("details")), None)
+        if problem is not None:
+            return Misfit("misfit", "", f"{problem.path}: expected {problem.expected}, got {problem.got}")
         return self._off_catalogue(document["event"], document["audit"])
 
     def _check(self, document: Mapping[str, Any]) -> None:

@@ -111,20 +111,29 @@ class Action:
     def __post_init__(self) -> None:
         """Bring lists into tuples and check every part. CatalogueError names the action and the part."""
         for name in ("category", "type", "conceal_name_for"):
-            value = getattr(self, name)
-            if isinstance(value, str) or not all(isinstance(item, str) for item in value):
-                raise self._wrong(name, f"expected a list of words, got {value!r}")
-            object.__setattr__(self, name, tuple(value))
-        if not isinstance(self.outcomes, Mapping):
+            object.__setattr__(self, name, self._words(name, getattr(self, name)))
+        if not isinstance(self.outcomes, Mapping) or not self.outcomes:
             raise self._wrong("outcomes", f"expected outcome to reasons, got {self.outcomes!r}")
-        object.__setattr__(self, "outcomes", {key: tuple(reasons) for key, reasons in self.outcomes.items()})
+        outcomes = {key: self._words(f"outcomes.{key}", reasons) for key, reasons in self.outcomes.items()}
+        object.__setattr__(self, "outcomes", outcomes)
         items = tuple(i if isinstance(i, ArticleItem) else ArticleItem(**i) for i in self.article)
         object.__setattr__(self, "article", items)
         self._check()
 
+    def _words(self, part: str, value: Any) -> tuple[str, ...]:
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise self._wrong(part, f"expected a list of words, got {value!r}")
+        words = tuple(value)
+        if not all(isinstance(word, str) for word in words):
+            raise self._wrong(part, f"expected a list of words, got {value!r}")
+        return words
+
     def _check(self) -> None:
         if not isinstance(self.action, str) or not _ACTION.fullmatch(self.action) or len(self.action) > 256:
             raise self._wrong("action", "expected <who>.<what>.<verb> or <who>.<verb>, lower case")
+        for name in ("title", "sentence"):
+            if not isinstance(value := getattr(self, name), str) or not value.strip():
+                raise self._wrong(name, f"expected text, got {value!r}")
         for name, allowed in (("category", CATEGORIES), ("type", TYPES)):
             for word in getattr(self, name):
                 if word not in allowed:
@@ -137,16 +146,23 @@ class Action:
         for word in [*self.all_reasons, *([self.target_type] if self.target_type is not None else [])]:
             if not isinstance(word, str) or not _WORD.fullmatch(word):
                 raise self._wrong("reasons and target_type", f"expected a lower-case word, got {word!r}")
+        for reason in self.conceal_name_for:
+            if reason not in self.all_reasons:
+                known = ", ".join(self.all_reasons) or "none"
+                raise self._wrong("conceal_name_for", f"expected reasons of its outcomes ({known}), got {reason!r}")
         self._check_sentence()
         if self.details_schema is not None:
             self.details_validator  # noqa: B018  # built now, so that a wrong schema fails at load
 
     def _check_sentence(self) -> None:
         try:
-            used = {name for _, name, _, _ in string.Formatter().parse(self.sentence) if name is not None}
+            used = [part[1:] for part in string.Formatter().parse(self.sentence) if part[1] is not None]
         except ValueError as error:
             raise self._wrong("sentence", f"{error}") from error
-        unknown = sorted(used - PLACEHOLDERS)
+        formatted = next((name for name, form, conversion in used if form or conversion), None)
+        if formatted is not None:
+            raise self._wrong("sentence", f"expected {{{formatted}}} alone, without a conversion or a format")
+        unknown = sorted({str(name) for name, _, _ in used} - PLACEHOLDERS)
         if unknown:
             raise self._wrong("sentence", f"{{{unknown[0]}}} is none of {', '.join(sorted(PLACEHOLDERS))}")
 
@@ -188,8 +204,9 @@ class Action:
         if outcome not in self.outcomes:
             raise InvalidEvent("event.outcome", f"{self.action} has {' or '.join(self.outcomes)}, got {outcome!r}")
         reasons = self.outcomes[outcome]
-        if reason is not None and reasons and reason not in reasons:
-            raise InvalidEvent("event.reason", f"{self.action} ({outcome}) has {', '.join(reasons)}, got {reason!r}")
+        if reason is not None and reason not in reasons:
+            known = ", ".join(reasons) or "no reasons"
+            raise InvalidEvent("event.reason", f"{self.action} ({outcome}) has {known}, got {reason!r}")
         return outcome
 
     def check_details(self, details: Any) -> None:
@@ -234,7 +251,12 @@ class Catalogue(Mapping[str, Action]):
 
     def extended(self, more: Iterable[Action] | str | Path) -> "Catalogue":
         """This one and more actions: `Action`s, or a file of them. CatalogueError for a wrong or doubled one."""
+        if not isinstance(more, (str, Path)) and not isinstance(more, Iterable):
+            raise CatalogueError(f"actions: expected Actions, or a file of them, got {more!r}")
         added = read(more) if isinstance(more, (str, Path)) else list(more)
+        for index, action in enumerate(added):
+            if not isinstance(action, Action):
+                raise CatalogueError(f"actions[{index}]: expected an Action, got {action!r}")
         return Catalogue([*self._actions.values(), *added])
 
 

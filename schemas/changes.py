@@ -2,8 +2,8 @@
 
 A change is `{"field", "before", "after"}`: a dotted path, and a scalar or a list of scalars on each side. A side that
 is absent was nothing; a side that is null was null. Nested objects are walked; lists of scalars, and of objects that
-each have an `id`, are compared as sets, one change for each member that came or went. Whatever has no path of its own
-(an added object) travels as its JSON text.
+each have an `id` of their own, are compared as sets, one change for each member that came or went; where only order or
+repetition differ, the list is one change. Whatever has no path of its own (an added object) travels as its JSON text.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -78,6 +78,8 @@ def state(given: Mapping[str, Any] | None, name: str) -> dict[str, Any]:
 
 
 def _objects(prefix: str, old: dict[str, Any], new: dict[str, Any], found: list[Change]) -> None:
+    if "" in old or "" in new:
+        raise InvalidEvent(f"changes.{prefix}".rstrip("."), "expected a field's name, got an empty key")
     for key, value in old.items():
         _values(prefix + key, value, new.get(key, _ABSENT), found)
     for key, value in new.items():
@@ -103,10 +105,21 @@ def _values(path: str, old: Any, new: Any, found: list[Change]) -> None:
 def _lists(path: str, old: list[Any], new: list[Any], found: list[Change]) -> None:
     if all(isinstance(item, _SCALARS) for item in (*old, *new)):
         _sets(path, old, new, found)
-    elif all(isinstance(item, dict) and isinstance(item.get("id"), (str, int)) for item in (*old, *new)):
-        _members(path, {str(i["id"]): i for i in old}, {str(i["id"]): i for i in new}, found)
+    elif (gone := _by_id(old)) is not None and (come := _by_id(new)) is not None:
+        known = len(found)
+        _members(path, gone, come, found)
+        if len(found) == known:  # only the order differs: say so whole
+            found.append(_change(path, old, new))
     else:
         found.append(_change(path, old, new))
+
+
+def _by_id(items: list[Any]) -> dict[str, Any] | None:
+    """Objects by their ids; None where one has none, or two have the same."""
+    if not all(isinstance(item, dict) and isinstance(item.get("id"), (str, int)) for item in items):
+        return None
+    members = {str(item["id"]): item for item in items}
+    return members if len(members) == len(items) else None
 
 
 def _sets(path: str, old: list[Any], new: list[Any], found: list[Change]) -> None:

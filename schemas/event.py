@@ -97,17 +97,30 @@ class Model(BaseModel):
     )
 
 
-class EventFields(Model):
-    """`event.*` of ECS."""
+EcsWords = Annotated[list[EcsWord], Field(min_length=1, max_length=8)]
+Outcome = Annotated[Literal["success", "failure", "unknown"], KEYWORD]
 
-    id: EventId
+
+class DraftEvent(Model):
+    """`event.*` of a draft."""
+
+    id: EventId | None = None
     kind: Annotated[Literal["event"], KEYWORD] = "event"
     dataset: Annotated[Literal["audit"], KEYWORD] = "audit"
     action: ActionName
-    category: Annotated[list[EcsWord], Field(min_length=1, max_length=8)]
-    type: Annotated[list[EcsWord], Field(min_length=1, max_length=8)]
-    outcome: Annotated[Literal["success", "failure", "unknown"], KEYWORD]
+    category: EcsWords | None = None
+    type: EcsWords | None = None
+    outcome: Outcome | None = None
     reason: Word | None = None
+
+
+class EventFields(DraftEvent):
+    """`event.*` of ECS."""
+
+    id: EventId
+    category: EcsWords
+    type: EcsWords
+    outcome: Outcome
 
 
 class Ecs(Model):
@@ -232,7 +245,7 @@ class Audit(Model):
     """`audit.*` of a draft."""
 
     schema_: Annotated[Literal["1.0"], KEYWORD] = Field(SCHEMA_VERSION, alias="schema")
-    actor: Actor
+    actor: Actor | None = None
     session: Session | None = None
     target: Target | None = None
     involved: list[Involved] | None = None
@@ -246,6 +259,7 @@ class Audit(Model):
 class SealedAudit(Audit):
     """`audit.*` of an event: its place in its stream, and its hash."""
 
+    actor: Actor
     stream: Id
     sequence: Annotated[int, Field(ge=1, le=MAX_INTEGER), Mapped("long")]
     previous: Hash
@@ -253,27 +267,32 @@ class SealedAudit(Audit):
 
 
 class Draft(Model):
-    """What happened, complete but for its place in a stream."""
+    """What happened, as far as an application says it; what is left out, `emit` makes from the rest."""
 
-    timestamp: Timestamp = Field(alias="@timestamp")
-    message: Message
-    event: EventFields
-    ecs: Ecs
+    timestamp: Timestamp | None = Field(None, alias="@timestamp")
+    message: Message | None = None
+    event: DraftEvent
+    ecs: Ecs | None = None
     organization: Organization | None = None
     user: User | None = None
     source: Source | None = None
     user_agent: UserAgent | None = None
     http: Http | None = None
     trace: Trace | None = None
-    service: Service
+    service: Service | None = None
     host: Host | None = None
     related: Related | None = None
-    audit: Audit
+    audit: Audit | None = None
 
 
 class Event(Draft):
     """A sealed event, as it is stored."""
 
+    timestamp: Timestamp = Field(alias="@timestamp")
+    message: Message
+    event: EventFields
+    ecs: Ecs
+    service: Service
     audit: SealedAudit
 
     @property

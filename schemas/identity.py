@@ -35,6 +35,8 @@ def parse_time(text: str) -> int:
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise ValueError(f"expected an RFC 3339 time with a zone, such as 2026-01-31T23:59:59.5Z, got {text!r}")
+    if text[17:19] == "60":
+        raise ValueError(f"expected a second from 00 to 59, got the leap second {text!r}; give the second beside it")
     whole = datetime.fromisoformat(f"{text[:10]}T{text[11:19]}+00:00")
     if match[8] not in "Zz":
         sign = -1 if match[8][0] == "-" else 1

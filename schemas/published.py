@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -10,24 +9,16 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from auditpipe.schemas import identity
 from auditpipe.schemas.canonical import document_hash
 from auditpipe.schemas.catalogue import Catalogue
-from auditpipe.schemas.errors import InvalidEvent
+from auditpipe.schemas.rules import Problem, content_problems, shown, value_problems
+from auditpipe.schemas.secrets import Secrets
 from auditpipe.schemas.values import json_text
+
+__all__ = ["DRAFT", "EVENT", "Problem", "generate", "is_sealed", "load", "problems"]
 
 EVENT, DRAFT = "event.schema.json", "draft.schema.json"
 SEAL = ("stream", "sequence", "previous", "hash")
-_SHOWN = 120
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong with a document: where (a dotted path), what was expected, what came."""
-
-    path: str
-    expected: str
-    got: str
 
 
 def generate(name: str) -> dict[str, Any]:
@@ -62,9 +53,18 @@ def is_sealed(document: Any) -> bool:
 
 
 def problems(document: Any, catalogue: Catalogue) -> list[Problem]:
-    """What is wrong with a document: form, time and id, what the catalogue says, and the hash of a sealed one."""
+    """What is wrong with a document: its values; else its form; else what it says, and the hash of a sealed one."""
+    found = list(value_problems(document))
+    if found:
+        return found
     found = list(_form(document, EVENT if is_sealed(document) else DRAFT))
-    return found or list(_meaning(document, catalogue))
+    return found or list(_content(document, catalogue))
+
+
+def _content(document: dict[str, Any], catalogue: Catalogue) -> Iterator[Problem]:
+    yield from content_problems(document, catalogue, Secrets())
+    if is_sealed(document) and document["audit"]["hash"] != (wanted := document_hash(document)):
+        yield Problem("audit.hash", f"{wanted} (RFC 8785 bytes of this document, SHA-256)", document["audit"]["hash"])
 
 
 def _form(document: Any, name: str) -> Iterator[Problem]:
@@ -77,7 +77,7 @@ def _leaves(error: ValidationError) -> Iterator[Problem]:
         nearest = min(error.context, key=lambda e: (-len(e.path), e.validator == "type"))
         yield from _leaves(nearest)
         return
-    yield Problem(_path(error), _expected(error), _shown(error.instance))
+    yield Problem(_path(error), _expected(error), shown(error.instance))
 
 
 def _path(error: ValidationError) -> str:
@@ -110,40 +110,3 @@ def _expected(error: ValidationError) -> str:
             return f"a valid {limit}"
         case _:
             return error.message
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=True)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
-
-
-def _meaning(document: dict[str, Any], catalogue: Catalogue) -> Iterator[Problem]:
-    event = document["event"]
-    try:
-        moment = identity.parse_time(document["@timestamp"])
-    except ValueError as error:
-        yield Problem("@timestamp", str(error), _shown(document["@timestamp"]))
-        return
-    if moment > identity.LATEST_NS:
-        yield Problem("@timestamp", "a time from 1970 to 2106", _shown(document["@timestamp"]))
-    if identity.milliseconds_of(event["id"]) != moment // identity.MILLISECOND:
-        wanted = f"a UUIDv7 whose milliseconds are those of @timestamp ({moment // identity.MILLISECOND})"
-        yield Problem("event.id", wanted, str(identity.milliseconds_of(event["id"])))
-    try:
-        action = catalogue.named(event["action"])
-        action.outcome_of(event["outcome"], event.get("reason"))
-        action.check_details(document["audit"].get("details"))
-    except InvalidEvent as error:
-        yield Problem(error.field, "what the catalogue says", error.problem)
-    if is_sealed(document):
-        yield from _seal(document)
-
-
-def _seal(document: dict[str, Any]) -> Iterator[Problem]:
-    try:
-        wanted = document_hash(document)
-    except ValueError as error:
-        yield Problem("audit.hash", "a document that has canonical JSON (RFC 8785)", str(error))
-        return
-    if document["audit"]["hash"] != wanted:
-        yield Problem("audit.hash", f"{wanted} (RFC 8785 bytes of this document, SHA-256)", document["audit"]["hash"])

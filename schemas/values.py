@@ -12,7 +12,7 @@
 | bytes | base64 (RFC 4648, section 4) |
 | list, tuple | list |
 | set | list, sorted by JSON text |
-| mapping | object; its keys become strings by this table |
+| mapping | object; its keys become strings by this table, bytes that are UTF-8 the text that they are |
 
 Anything else is refused with the field's name. No float reaches the wire: shippers print doubles with their last
 digit changed, and readers round integers beyond 2^53.
@@ -24,6 +24,7 @@ import math
 import pathlib
 from collections import UserString
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -46,7 +47,10 @@ MAX_DEPTH = 16
 MAX_MESSAGE_BYTES = 1_024
 MAX_EVENT_BYTES = 256 * 1024
 CUT = "..."
+#: Of an integer whose digits could fit into an event; log2(10) is 3.3.
+_MAX_BITS = 4 * MAX_EVENT_BYTES
 
+_CONTAINERS = (list, tuple, set, frozenset, Mapping)
 _LAZY_TYPES = frozenset({"__proxy__", "LazyString", "_LazyString", "LazyProxy"})
 
 
@@ -69,8 +73,8 @@ def plain(value: Any, field: str, depth: int = 0) -> JsonValue:
     if kind is bool or value is None:
         return value  # type: ignore[no-any-return]
     if kind is int:
-        return value if -MAX_INTEGER <= value <= MAX_INTEGER else _decimal_text(value)
-    if depth > MAX_DEPTH:
+        return value if -MAX_INTEGER <= value <= MAX_INTEGER else _digits(value, field)
+    if depth >= MAX_DEPTH and isinstance(value, _CONTAINERS):
         raise LimitExceeded(field, f"nested deeper than {MAX_DEPTH} levels")
     if kind is list or kind is tuple:
         return [plain(item, f"{field}[{index}]", depth + 1) for index, item in enumerate(value)]
@@ -87,7 +91,7 @@ def identifier(value: Any, field: str) -> str:
         value = value.value
     if isinstance(value, bool) or not isinstance(value, (str, int, UUID, UserString)):
         raise InvalidEvent(field, f"expected an id (string, integer or UUID), got {_kind(value)}")
-    text = _text(str(value), field)
+    text = _digits(value, field) if isinstance(value, int) else _text(str(value), field)
     if not text:
         raise InvalidEvent(field, "expected an id, got an empty string")
     if len(text) > MAX_ID:
@@ -123,9 +127,7 @@ def _text(value: str, field: str) -> str:
 def _object(value: Mapping[Any, Any], field: str, depth: int) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, inner in value.items():
-        text = key if type(key) is str else plain(key, f"{field} (a key)", depth)
-        if not isinstance(text, str):
-            text = json_text(text)
+        text = key if type(key) is str else _key(key, field, depth)
         if len(text) > MAX_KEY:
             raise LimitExceeded(field, f"a key has at most {MAX_KEY} characters, got {len(text)}: {text[:32]!r}...")
         if text in result:
@@ -138,10 +140,21 @@ def _object(value: Mapping[Any, Any], field: str, depth: int) -> dict[str, Any]:
     return result
 
 
+def _key(key: Any, field: str, depth: int) -> str:
+    if isinstance(key, (bytes, bytearray)):
+        with suppress(UnicodeDecodeError):  # else it becomes base64, as such a value does
+            return key.decode()  # so that b"password" is known for what it is
+    text = plain(key, f"{field} (a key)", depth)
+    return text if isinstance(text, str) else json_text(text)
+
+
 def _converted(value: Any, field: str, depth: int) -> JsonValue:
     for kind, convert in _TABLE:
         if isinstance(value, kind):
-            return convert(value, field, depth)
+            try:
+                return convert(value, field, depth)
+            except (ArithmeticError, BufferError) as error:  # datetime.min of another zone, Fraction(10**400)
+                raise InvalidEvent(field, f"can't hold this {_kind(value)[2:]}: {error}") from error
     if type(value).__name__ in _LAZY_TYPES:
         return _text(str(value), field)
     raise InvalidEvent(
@@ -151,16 +164,19 @@ def _converted(value: Any, field: str, depth: int) -> JsonValue:
     )
 
 
-def _decimal_text(value: Any) -> str:
-    if isinstance(value, Real) and not isinstance(value, Integral):
-        value = float(value)
-        if math.isnan(value):
-            return "NaN"
-        if math.isinf(value):
-            return "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, int) and value.bit_length() > 4_096:
-        return hex(value)  # CPython refuses the decimal text of very long integers (CVE-2020-10735)
-    return str(value)
+def _decimal_text(value: Real) -> str:
+    number = float(value)
+    if math.isnan(number):
+        return "NaN"
+    if math.isinf(number):
+        return "Infinity" if number > 0 else "-Infinity"
+    return str(number)
+
+
+def _digits(value: int, field: str) -> str:
+    if value.bit_length() > _MAX_BITS:
+        raise LimitExceeded(field, f"an event has at most {MAX_EVENT_BYTES} bytes, and this number more digits")
+    return str(Decimal(value))  # str(int) refuses over 4,300 digits (CVE-2020-10735); this is exact, and fast
 
 
 def _instant(value: datetime, field: str, depth: int) -> str:
@@ -181,7 +197,7 @@ def _kind(value: Any) -> str:
 
 # Order matters: a datetime is a date, an IntEnum is an int, a bool never comes here.
 _TABLE: tuple[tuple[Any, Callable[[Any, str, int], JsonValue]], ...] = (
-    (Enum, lambda value, field, depth: plain(value.value, field, depth + 1)),
+    (Enum, lambda value, field, depth: plain(value.value, field, depth)),
     (datetime, _instant),
     ((date, time), lambda value, field, depth: value.isoformat()),
     ((str, UserString, UUID, pathlib.PurePath), _as_text),
@@ -189,7 +205,7 @@ _TABLE: tuple[tuple[Any, Callable[[Any, str, int], JsonValue]], ...] = (
     (Decimal, lambda value, field, depth: "NaN" if value.is_nan() else str(value)),
     (Integral, lambda value, field, depth: plain(int(value), field, depth)),
     (Real, lambda value, field, depth: _decimal_text(value)),
-    ((bytes, bytearray, memoryview), lambda value, field, depth: base64.b64encode(value).decode()),
+    ((bytes, bytearray, memoryview), lambda value, field, depth: base64.b64encode(bytes(value)).decode()),
     ((list, tuple), lambda value, field, depth: plain(list(value), field, depth)),
     (
         (set, frozenset),

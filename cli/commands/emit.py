@@ -1,6 +1,5 @@
 """`auditpipe emit`: events from the command line."""
 
-import json
 import logging
 import sys
 import tempfile
@@ -14,6 +13,7 @@ import click
 from auditpipe.cli.options import say_notes
 from auditpipe.pipeline.visible import json_bytes, printable
 from auditpipe.schemas import settings as table
+from auditpipe.schemas import strict_json
 from auditpipe.schemas.errors import UsageError
 
 _WAIT_SECONDS = 5.0
@@ -131,10 +131,10 @@ def _object(flag: str, text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        value = json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
+        value = strict_json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
     except OSError as error:
         raise UsageError(f"{flag}: {text[1:]} can't be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UsageError(f"{flag}: expected a JSON object or @FILE, got what is no JSON: {error}") from error
     if not isinstance(value, dict):
         raise UsageError(f'{flag}: expected a JSON object such as {{"last_name": "Doe"}}, got {text[:80]}')

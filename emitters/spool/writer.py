@@ -243,7 +243,7 @@ class Writer:
         if waiting > self._limit:
             raise SpoolFull(
                 f"{self._folder}: {self.waiting_bytes} bytes wait for a shipper, and the limit is {self._limit}; "
-                "start the shipper, or raise SpoolOptions.limit_bytes"
+                "start the shipper, or raise the limit: AuditLog(spool=SpoolOptions(limit_bytes=...))"
             )
         if waiting > self._limit * _NEARLY_FULL and not self._warned:
             self._warned = True

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -93,10 +94,42 @@ def _refuse(*_: object) -> None:
     raise SpoolError("full")
 
 
+def test_a_stream_that_can_t_be_closed_is_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    memory = MemoryTransport()
+    audit = AuditLog("s", transport=memory, spool_dir=tmp_path)
+    emitted(audit, "user.login_succeeded")
+    memory.append = _refuse  # type: ignore[method-assign]
+    with caplog.at_level("INFO"):
+        audit.close()
+    (record,) = caplog.records
+    assert record.getMessage() == "the audit stream of s can't be closed, and verify will call it abandoned: full"
+    assert not record.exc_info
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"actor": 3}, "actor: expected a mapping"),
+        ({"organization": ""}, r"organization\.id: expected an id"),
+        ({"organization": {"name": "x"}}, r"organization\.id: expected an id"),
+        ({"on_failure": None}, "on_failure: expected raise, continue, or a mapping"),
+        ({"on_failure": {"*": "ignore"}}, r"on_failure: expected raise or continue for \*"),
+        ({"actions": [1]}, r"actions\[0\]: expected an Action"),
+        ({"forward_ca_file": "/nowhere"}, "forward_ca_file: /nowhere: expected certificates"),
+        ({"forward_ca_file": __file__}, "forward_ca_file: .*: expected certificates"),
+    ],
+)
+def test_what_an_audit_log_can_t_work_with_is_refused_at_once(
+    tmp_path: Path, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        AuditLog("s", spool_dir=tmp_path, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"actor": [3]}, "actor: expected a mapping"),
+        ({"actor": True}, "user.id: expected an id"),
         ({"actor": {"id": None, "nick": "x"}}, "actor.nick: unknown; known: id, name"),
         ({"actor": {"id": "x" * 257}}, "user.id: an id has at most 256"),
         ({"actor": {"id": "u", "type": "robot"}}, "audit.actor.type: expected one of user"),
@@ -125,6 +158,13 @@ def test_what_is_refused_names_its_field(audit: AuditLog, arguments: dict[str, A
     with pytest.raises(InvalidEvent, match=message.replace("[", r"\[")):
         audit.emit("user.user.updated", **arguments)
     assert emitted(audit).audit.sequence == 1
+
+
+def test_an_actor_s_id_may_be_a_number_or_a_uuid(audit: AuditLog) -> None:
+    for actor, wanted in ((5, "5"), (UUID(int=1), "00000000-0000-0000-0000-000000000001")):
+        user = emitted(audit, actor=actor).user
+        assert user is not None
+        assert user.id == wanted
 
 
 def test_an_unknown_action_is_refused(audit: AuditLog) -> None:

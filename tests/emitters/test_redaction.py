@@ -1,5 +1,6 @@
 """Secrets do not enter an event, whatever they are wrapped in; odd arguments do not break the caller."""
 
+import base64
 import enum
 import json
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from auditpipe.emitters import AuditLog, MemoryTransport
 from auditpipe.emitters.redaction import Redactor
-from auditpipe.schemas.errors import InvalidEvent
+from auditpipe.schemas.errors import InvalidEvent, UsageError
 
 CANARY = "canary-4711"
 
@@ -37,19 +38,61 @@ class Name(str, enum.Enum):  # noqa: UP042  # the older form is what many applic
         {"after": {"pwd": CANARY, "Set-Cookie": CANARY, "authorization": CANARY, "signingKey": CANARY, "otp": CANARY}},
         {"after": {"profile": {"salary": CANARY}}},
         {"changes": [{"field": "profile", "after": {"salary": CANARY}}]},
+        {"changes": [{"field": "headers", "after": {"name": "Password", "value": CANARY}}]},
+        {"changes": [{"field": "header", "before": ["Authorization", CANARY]}]},
+        {"before": {"form": [{"key": "api_key", "value": CANARY}]}, "after": {"headers": [("Authorization", CANARY)]}},
+        {"before": {"keys": [{"id": "token", "x": 1}]}, "after": {"keys": [{"id": "token", "x": CANARY}]}},
+        {"details": {"form": [{"field": "profile.salary", "before": CANARY, "after": CANARY}]}},
+        {"details": {"headers": [(b"authorization", CANARY.encode())], "one": ["X-Api-Key", CANARY]}},
+        {"details": {b"password": CANARY, "header": {"Header": "Set-Cookie", "VALUE": [CANARY]}}},
     ],
 )
 def test_a_secret_is_withheld_whatever_it_is_wrapped_in(tmp_path: Path, arguments: dict[str, Any]) -> None:
     with AuditLog("s", transport=MemoryTransport(), spool_dir=tmp_path, redact=["profile.salary"]) as audit:
         event = audit.emit("user.user.updated", **arguments)
     assert event is not None
-    assert CANARY not in json.dumps(event.document())
+    text = json.dumps(event.document())
+    assert CANARY not in text
+    assert base64.b64encode(CANARY.encode()).decode() not in text
     assert event.audit.redacted
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("user_pwd", "new-pwd", "dbPwd", "user_pass", "oldPass", "user_pin", "pinCode", "otp_code", "totp.seed"),
+        *("cookies", "sessionCookie", "card_cvc", "cardCVC", "Proxy-Authorization", "cvv"),
+    ],
+)
+def test_short_words_are_known_as_parts_of_a_name(name: str) -> None:
+    assert Redactor().is_secret(name)
+    assert Redactor().is_secret(f"a.{name}.b")
+
+
+def test_redact_takes_one_name_or_many_and_nothing_else(tmp_path: Path) -> None:
+    with AuditLog("s", transport=MemoryTransport(), spool_dir=tmp_path, redact="ssn") as audit:
+        event = audit.emit("user.user.updated", after={"ssn": CANARY, "s": "1"})
+    assert event is not None
+    assert (event.audit.redacted, event.audit.changed) == (["ssn"], ["s"])
+    for wrong in (5, [5], [None], [""], ["a", "-"]):
+        with pytest.raises(UsageError, match="redact: expected"):
+            AuditLog("s", transport=MemoryTransport(), spool_dir=tmp_path, redact=wrong)  # type: ignore[arg-type]
 
 
 def test_words_that_only_look_like_secrets_stay() -> None:
     redactor = Redactor()
-    for name in ("shipping", "cookie_consent", "passenger", "opinion", "author", "keyboard"):
+    innocent = (
+        "shipping",
+        "cookie_consent",
+        "passenger",
+        "opinion",
+        "author",
+        "keyboard",
+        "compass",
+        "spinner",
+        "passed",
+    )
+    for name in (*innocent, "pass_rate", "mapPing", "a.b.topology"):
         assert not redactor.is_secret(name), name
 
 

@@ -146,7 +146,7 @@ def test_at_its_limit_the_spool_refuses_and_takes_again_once_acknowledged(tmp_pa
     appender = make(tmp_path / "w", limit_bytes=100)
     for _ in range(6):
         appender.append(b"1234")
-    with pytest.raises(SpoolFull, match="the limit is 100"):
+    with pytest.raises(SpoolFull, match=r"the limit is 100; .*SpoolOptions\(limit_bytes=\.\.\.\)"):
         appender.append(b"1234")
     backlog = Backlog(tmp_path / "w")
     batch = backlog.read(appender.position, 1000, 100)

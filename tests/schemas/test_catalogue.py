@@ -84,6 +84,18 @@ def test_an_application_adds_its_own_from_a_file(tmp_path: Path, suffix: str) ->
         ("type", ["changed"], "nearest: change"),
         ("sentence", "{actor} {who}", r"\{who\} is none of"),
         ("sentence", "{actor", "expected '}'"),
+        ("sentence", "{actor!r}", r"sentence: expected \{actor\} alone"),
+        ("sentence", "{actor:>1000000}", r"sentence: expected \{actor\} alone"),
+        ("sentence", "{actor.__class__}", r"\{actor.__class__\} is none of"),
+        ("sentence", "{}", r"\{\} is none of"),
+        ("sentence", None, "sentence: expected text"),
+        ("title", None, "title: expected text"),
+        ("title", " ", "title: expected text"),
+        ("conceal_name_for", ["nobody"], r"conceal_name_for: expected reasons of its outcomes \(none\), got 'nobody'"),
+        ("outcomes", {}, "outcomes: expected outcome to reasons"),
+        ("outcomes", {"failure": "typo"}, r"outcomes\.failure: expected a list of words"),
+        ("outcomes", {"failure": 5}, r"outcomes\.failure: expected a list of words"),
+        ("type", 5, "type: expected a list of words"),
         ("outcomes", {"ok": []}, "'ok' is none of success"),
         ("outcomes", {"failure": ["Not Allowed"]}, "lower-case word"),
         ("target_type", "Team", "lower-case word"),
@@ -98,6 +110,12 @@ def test_a_wrong_definition_is_refused_at_load(tmp_path: Path, part: str, value:
     with pytest.raises(CatalogueError, match=message) as caught:
         read(path)
     assert str(path) in str(caught.value)
+
+
+def test_what_is_no_action_is_refused() -> None:
+    for wrong, message in (([1], r"actions\[0\]: expected an Action, got 1"), (5, "actions: expected Actions")):
+        with pytest.raises(CatalogueError, match=message):
+            builtin().extended(wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"actions": 3}', '{"actions": [3]}'])
@@ -115,7 +133,17 @@ def test_outcomes_and_reasons_are_checked() -> None:
         failed.outcome_of("success", None)
     with pytest.raises(InvalidEvent, match=r"event\.reason.*unknown_account, bad_credentials"):
         failed.outcome_of("failure", "typo")
-    assert builtin()["user.user.updated"].outcome_of(None, "not_allowed") == "failure"
+    updated = builtin()["user.user.updated"]
+    assert updated.outcome_of(None, "not_allowed") == "failure"
+    for outcome, reason in (("success", "not_allowed"), (None, "typo")):
+        with pytest.raises(InvalidEvent, match=r"event\.reason.*\(success\) has no reasons, got"):
+            updated.outcome_of(outcome, reason)
+
+
+def test_every_reason_of_the_catalogue_is_taken() -> None:
+    for action in builtin().values():
+        for outcome, reasons in action.outcomes.items():
+            assert [action.outcome_of(None, reason) for reason in reasons] == [outcome] * len(reasons)
 
 
 def test_details_are_checked_by_the_action_s_schema() -> None:

@@ -1,5 +1,6 @@
 """Before and after become changes from which each can be had again."""
 
+import json
 from typing import Any
 
 import pytest
@@ -40,6 +41,25 @@ def test_a_state_that_was_not_there_is_all_change() -> None:
 
 def test_order_alone_is_a_change_of_the_whole_list_only_with_repetition() -> None:
     assert diff({"a": [1, 1]}, {"a": [1]}) == [{"field": "a", "before": [1, 1], "after": [1]}]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ([{"id": 1, "r": "a"}, {"id": 1, "r": "b"}], [{"id": 1, "r": "b"}]),
+        ([{"id": 1, "r": "a"}], [{"id": 1, "r": "a"}, {"id": "1", "r": "a"}]),
+        ([{"id": 1}, {"id": 2}], [{"id": 2}, {"id": 1}]),
+    ],
+)
+def test_objects_with_one_id_twice_are_compared_whole(old: list[Any], new: list[Any]) -> None:
+    (change,) = diff({"m": old}, {"m": new})
+    assert [json.loads(change[side]) for side in ("before", "after")] == [old, new]
+
+
+def test_a_field_has_a_name() -> None:
+    for nameless in ({"": 1}, {"f": {"": 1}}):
+        with pytest.raises(InvalidEvent, match="expected a field's name"):
+            diff({}, nameless)
 
 
 @given(states)

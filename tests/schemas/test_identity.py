@@ -45,10 +45,18 @@ def test_a_zone_is_brought_to_utc() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["2026-01-01", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z", "yesterday", "", "2026-01-01T00:00:00.0000000001Z"],
+    [
+        "2026-01-01",
+        "2026-01-01T00:00:00",
+        "2026-13-01T00:00:00Z",
+        "yesterday",
+        "",
+        "2026-01-01T00:00:00.0000000001Z",
+        "2026-06-30T23:59:60Z",
+    ],
 )
 def test_what_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"RFC 3339|month|day"):
+    with pytest.raises(ValueError, match=r"RFC 3339|month|day|leap second"):
         identity.parse_time(text)
 
 

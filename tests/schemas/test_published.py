@@ -32,6 +32,13 @@ def test_the_mapping_is_flat_and_guesses_nothing() -> None:
     assert MAX_CHANGE_VALUE < IGNORE_ABOVE  # so that no value is stored and not found
 
 
+def nested(levels: int) -> dict[str, Any]:
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": value}
+    return value  # type: ignore[no-any-return]
+
+
 @pytest.fixture
 def document(audit_log: AuditLog) -> dict[str, Any]:
     event = audit_log.emit(
@@ -70,7 +77,25 @@ def test_what_emit_makes_is_valid_sealed_and_as_a_draft(document: dict[str, Any]
         ("@timestamp", "2026-01-01T00:00:00Z", "event.id", "milliseconds are those of @timestamp"),
         ("colour", "red", "the document", "'colour' was unexpected"),
         ("audit.sequence", 0, "audit.sequence", "at least 1"),
-        ("audit.sequence", 2**53, "audit.sequence", "at most"),
+        ("audit.sequence", 2**53, "audit.sequence", "an integer within"),
+        ("audit.details", {"x": [1.5]}, "audit.details.x[0]", "an integer within"),
+        ("audit.details", {"x": 2**53}, "audit.details.x", "an integer within"),
+        ("audit.details", {"x": "\ud800"}, "audit.details.x", "Unicode text"),
+        ("audit.details", {"x": {"\ud800": 1}}, "audit.details.x", "keys of Unicode text"),
+        ("audit.details", {"k" * 257: 1}, "audit.details", "keys of at most 256"),
+        ("audit.details", nested(17), "audit.details" + ".a" * 16, "at most 16 levels"),
+        ("audit.details", nested(5000), "audit.details" + ".a" * 16, "at most 16 levels"),
+        ("audit.details", {"x": "y" * 2**18}, "the document", "at most 262144 bytes"),
+        ("audit.details", {"a": {"password": "x"}}, "audit.details.a.password", "no value of a secret field"),
+        ("audit.details", {"h": ["Authorization", "x"]}, "audit.details.h.Authorization", "no value of a secret field"),
+        ("audit.changes", [{"field": "new_pwd", "after": "x"}], "audit.changes[0]", "no value of a secret field"),
+        ("audit.changes", [{"field": "a", "after": ["x" * 8000, "y"]}], "audit.changes[0].after", "8000 characters"),
+        ("audit.changed", ["zz"], "audit.changed", "the fields of audit.changes"),
+        ("audit.target.type", "team", "audit.target.type", "user"),
+        ("event.category", ["web"], "event.category", '["iam"]'),
+        ("event.type", ["change", "user"], "event.type", '["user", "change"]'),
+        ("event.reason", "zzz", "event.reason", "what the catalogue says"),
+        ("message", "\u00e9" * 1000, "message", "at most 1024 bytes"),
         ("audit.changes", [{"field": "a", "before": {"x": 1}}], "audit.changes[0].before", "type"),
         ("audit.hash", "0" * 64, "audit.hash", "SHA-256"),
         ("message", "altered", "audit.hash", "SHA-256"),
@@ -89,6 +114,24 @@ def test_each_problem_names_path_expected_and_got(
     assert all(problem.got for problem in found)
 
 
+def test_a_secret_is_not_printed(document: dict[str, Any]) -> None:
+    document["audit"]["details"] = {"password": "canary-4711"}
+    assert "canary" not in str(published.problems(document, builtin()))
+
+
+def test_a_draft_says_what_it_likes(document: dict[str, Any]) -> None:
+    assert published.problems({"event": {"action": "user.login_succeeded"}}, builtin()) == []
+    draft = draft_of(document)
+    del draft["event"]["id"], draft["message"], draft["event"]["outcome"], draft["service"]
+    assert published.problems(draft, builtin()) == []
+    draft["event"]["category"] = ["web"]
+    draft["audit"]["details"] = {"token": "x"}
+    assert {problem.path for problem in published.problems(draft, builtin())} == {
+        "event.category",
+        "audit.details.token",
+    }
+
+
 def test_a_missing_field_is_named(document: dict[str, Any]) -> None:
     del document["service"]
     (problem,) = published.problems(document, builtin())
@@ -98,7 +141,7 @@ def test_a_missing_field_is_named(document: dict[str, Any]) -> None:
 
 def test_a_document_without_canonical_form_is_told(document: dict[str, Any]) -> None:
     document["audit"]["details"] = {"n": 2**60}
-    assert any(problem.path == "audit.hash" for problem in published.problems(document, builtin()))
+    assert published.problems(document, builtin())[0].path == "audit.details.n"
     with pytest.raises(ValueError, match="canonical"):
         document_hash(document)
 

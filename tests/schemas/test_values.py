@@ -54,6 +54,8 @@ class Level(enum.IntEnum):
         (Colour.NESTED, "2026-01-02"),
         (Level.HIGH, 3),
         (b"\x00\xff", "AP8="),
+        (memoryview(b"\x00x\xffx")[::2], "AP8="),
+        ({b"k": 1, b"\xff": 2}, {"k": 1, "/w==": 2}),
         (ipaddress.ip_address("::1"), "::1"),
         (PurePosixPath("/a/b"), "/a/b"),
         (UserString("lazy"), "lazy"),
@@ -67,8 +69,21 @@ def test_the_table(given: Any, wanted: Any) -> None:
     assert type(plain(given, "f")) is type(wanted)
 
 
-def test_integers_too_long_for_decimal_text_are_hex() -> None:
-    assert plain(10**5000, "f") == hex(10**5000)
+def test_long_integers_are_decimal_text_to_the_last_digit() -> None:
+    """CPython's own `str` refuses more than 4,300 digits."""
+    assert plain(-(10**5000) - 7, "f") == "-1" + "0" * 4999 + "7"
+    with pytest.raises(LimitExceeded, match=r"^f: an event has at most"):
+        plain(1 << 2**21, "f")
+    with pytest.raises(LimitExceeded, match="at most 256 characters, got 301"):
+        identifier(10**300, "user.id")
+
+
+@pytest.mark.parametrize(
+    "bad", [Fraction(10**400), datetime.min.replace(tzinfo=timezone(timedelta(hours=2)))], ids=["fraction", "instant"]
+)
+def test_what_has_no_text_is_refused_with_its_field(bad: Any) -> None:
+    with pytest.raises(InvalidEvent, match=r"^details\.a: can't hold this"):
+        plain({"a": bad}, "details")
 
 
 @pytest.mark.parametrize("bad", [object(), timedelta(1), len, 1j, Exception("x")])
@@ -85,11 +100,13 @@ def test_lone_surrogates_are_refused_in_values_and_keys() -> None:
 
 
 def test_limits_are_named() -> None:
-    deep: Any = "x"
-    for _ in range(18):
-        deep = [deep]
-    with pytest.raises(LimitExceeded, match="deeper than 16"):
-        plain(deep, "f")
+    deep: Any = 1.5
+    for _ in range(16):
+        deep = {"a": deep}
+    assert '"1.5"' in json.dumps(plain(deep, "f"))
+    for outer in ([deep], {"a": deep}, (deep,), {"a": [deep]}):
+        with pytest.raises(LimitExceeded, match="deeper than 16"):
+            plain(outer, "f")
     with pytest.raises(LimitExceeded, match="a key has at most 256"):
         plain({"k" * 257: 1}, "f")
     with pytest.raises(InvalidEvent, match="two keys become '1'"):

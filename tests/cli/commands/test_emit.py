@@ -76,6 +76,8 @@ def test_what_was_emitted_while_nobody_listened_is_sent_by_up(place, stack):
         (("user.user.updatd",), 2, "nearest: user.user.updated"),
         (("user.user.updated", "--before", "{"), 2, "--before: expected a JSON object or @FILE"),
         (("user.user.updated", "--after", "@/nowhere"), 2, "--after: /nowhere can't be read"),
+        (("user.user.updated", "--before", '{"a": 1, "a": 2}'), 2, "key 'a' stands twice"),
+        (("user.user.updated", "--after", '{"a": NaN}'), 2, "NaN is no number of JSON"),
         (("user.user.updated", "--after", "[1]"), 2, "--after: expected a JSON object"),
         (("user.user.updated", "--ip", "x"), 2, "source.ip: expected"),
         (("user.user.updated", "--target-name", "x"), 2, "--target-name needs --target"),
@@ -89,6 +91,14 @@ def test_mistakes_are_one_line(arguments, code, said, tmp_path):
     assert said in done.err
     assert done.out == ""
     assert "Traceback" not in done.err
+
+
+def test_numbers_keep_every_digit(tmp_path):
+    place = {"AUDITPIPE_SPOOL_DIR": str(tmp_path), "AUDITPIPE_FORWARD": "127.0.0.1:1"}
+    states = ("--before", '{"a": 0.1234567890123456789}', "--after", '{"a": 1.10}')
+    done = run("emit", *CHANGE, *states, "-o", "ndjson", env=place)
+    change = {"field": "a", "before": "0.1234567890123456789", "after": "1.10"}
+    assert json.loads(done.out)["audit"]["changes"] == [change]
 
 
 def test_a_file_with_a_bad_line_leaves_nothing(tmp_path):
