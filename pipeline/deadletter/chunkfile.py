@@ -64,7 +64,7 @@ def read_content(data: bytes) -> bytes:
 
 
 def read_events(data: bytes, tag: str) -> Iterator[Event | Refused]:
-    """The events of a chunk file. An entry that is none, and bytes that can't be read on, are Refused "unreadable".
+    """The events of a chunk file. Bytes that can't be read on come last, as one Refused "unreadable".
 
     Of a file that was cut off, what was written before the cut is read.
     """
@@ -100,7 +100,7 @@ def _read(frame: bytes, tag: str) -> Event | Refused:
         if not is_array(frame, 0):
             raise
         # A client's entry of one or three elements: its neighbours are whole.
-        return Refused(Reason("unreadable", str(error)), tag, None, packed=frame)
+        return Refused(Reason("not_an_entry", str(error)), tag, None, packed=frame)
     return unwrap(entry, tag) or prepare(entry, tag)
 
 
