@@ -21,6 +21,9 @@ a role that was granted and not one that was revoked. Every filter of `auditpipe
 _TWINS = """\
 `_exists_:audit.changes.after` asks for a side of the change: what was added (a role, a member) has only an `after`,
 what was taken away only a `before`. An event that did both at once is found by both searches.
+A side belongs to the event, not to one of its fields: an event that renamed a team (`before` and `after`) and took a
+member away at once is found by the search for an assignment too. The columns before and after tell them apart. None is
+missed: a search that asks for no `before` would leave out an assignment in the same event as a new name.
 A refused or failed attempt has the same action with the outcome `failure`, which is why `--outcome` stands here.
 The name that was typed for an account that does not exist is kept as a keyed hash only: people type passwords there.
 """

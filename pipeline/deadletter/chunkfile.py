@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from auditpipe.pipeline.relay.frames import Frames, Malformed
-from auditpipe.pipeline.relay.protocol import Entry, decode, read_entry
+from auditpipe.pipeline.relay.protocol import Entry, decode, is_array, read_entry
 from auditpipe.pipeline.relay.records import Event, Reason, Refused, prepare, to_json
 
 SUFFIX = ".flb"
@@ -80,8 +80,7 @@ def read_events(data: bytes, tag: str) -> Iterator[Event | Refused]:
         for frame in frames:
             if frame == b"\0" and not content[done:].strip(b"\0"):
                 break
-            entry = read_entry(frame)
-            yield unwrap(entry, tag) or prepare(entry, tag)
+            yield _read(frame, tag)
             done += len(frame)
         else:
             if frames.pending:
@@ -91,6 +90,18 @@ def read_events(data: bytes, tag: str) -> Iterator[Event | Refused]:
     except Malformed as error:
         told = "; ".join(filter(None, (problem, f"from byte {done} of the content: {error}")))
         yield Refused(Reason("unreadable", told), tag, None, packed=content[done:])
+
+
+def _read(frame: bytes, tag: str) -> Event | Refused:
+    """What stands for an event. Malformed: it is so far from one that what follows is none either."""
+    try:
+        entry = read_entry(frame)
+    except Malformed as error:
+        if not is_array(frame, 0):
+            raise
+        # A client's entry of one or three elements: its neighbours are whole.
+        return Refused(Reason("not_an_entry", str(error)), tag, None, packed=frame)
+    return unwrap(entry, tag) or prepare(entry, tag)
 
 
 def unwrap(entry: Entry, tag: str) -> Refused | None:

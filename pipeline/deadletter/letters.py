@@ -36,7 +36,7 @@ def read_letters(lines: Iterable[bytes]) -> Iterator[Letter]:
 
 def to_event(letter: Letter) -> Event | Refused:
     """What to send for a letter, or why it still can't be sent."""
-    if letter.reason.type == "unreadable":
+    if letter.reason.type in ("unreadable", "not_an_entry"):
         return Refused(letter.reason, letter.tag, letter.time, letter.id, packed=letter.packed)
     if letter.packed is not None:
         return prepare(Entry(letter.time, letter.packed), letter.tag)

@@ -42,6 +42,8 @@ def _fluent_bit(shipper: Record) -> Iterator[Check]:
     status, _ = _get(shipper, "/api/v1/health")
     numbers = _numbers(_get(shipper, "/api/v1/metrics")[1])
     told = ", ".join(f"{numbers[name]} {meaning}" for name, meaning in _NUMBERS.items() if name in numbers)
+    if numbers[_UNREADABLE]:
+        told += f", {numbers[_UNREADABLE]} chunks with a record that it can't read (kept, for the replayer)"
     if status == 200:
         yield ok(_NAME, f"ok; since its start {told}")
     else:
@@ -55,12 +57,19 @@ _NUMBERS = {
     "errors": "errors",
     "dropped_records": "events in them (kept, for the replayer)",
 }
+#: What delivers, and what only reads each chunk to its end, by the beginning of their names (fluent-bit.yaml).
+_DELIVERS, _READS = "opensearch.", "exit."
+_UNREADABLE = "unreadable"
 
 
 def _numbers(text: str) -> dict[str, int]:
+    """Those of _NUMBERS for the output that delivers, and under _UNREADABLE the errors of the one that reads."""
     try:
-        outputs = json.loads(text)["output"].values()
-        return {name: sum(int(output.get(name, 0)) for output in outputs) for name in _NUMBERS}
+        outputs = json.loads(text)["output"]
+        delivering = [output for name, output in outputs.items() if name.startswith(_DELIVERS)]
+        reading = [output for name, output in outputs.items() if name.startswith(_READS)]
+        numbers = {name: sum(int(output.get(name, 0)) for output in delivering) for name in _NUMBERS}
+        return numbers | {_UNREADABLE: sum(int(output.get("errors", 0)) for output in reading)}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise OutOfReach(f"expected Fluent Bit's numbers as JSON: {error}") from error
 

@@ -37,13 +37,9 @@ def listen(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for one in sockets:
             one.close()
-        raise cannot_listen(host, port, error) from error
+        told = f"can't listen on {host}:{port}: {error.strerror or error}; is another one running?"
+        raise SettingsError(told) from error
     return sockets
-
-
-def cannot_listen(host: str, port: int, error: OSError) -> SettingsError:
-    """What to raise where an address is taken, or not of this machine."""
-    return SettingsError(f"can't listen on {host}:{port}: {error.strerror or error}; is another one running?")
 
 
 async def accept_forever(

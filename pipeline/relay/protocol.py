@@ -91,14 +91,14 @@ def read_message(frame: bytes) -> Message | None:
     refuse_tls(frame)
     reader = _reader(frame)
     try:
-        length = reader.read_array_header() if _is_array(frame, 0) else 0
+        length = reader.read_array_header() if is_array(frame, 0) else 0
         if not 2 <= length <= 4:
             raise Malformed("not_forward", "expected a Forward message [tag, entries or time, ...]")
         if frame[reader.tell()] not in _BYTES_TYPES:
             raise Malformed("not_forward", "expected a tag as a string")
         tag = _text(reader.unpack(), "a tag")
         start = reader.tell()
-        if _is_array(frame, start) and length <= 3:
+        if is_array(frame, start) and length <= 3:
             # The bounds of the list are the payload: its entries are found in it one by one.
             reader.skip()
             payload, form, time, rest = frame[start : reader.tell()], "forward", None, length - 2
@@ -129,7 +129,7 @@ def expected_size(start: bytes) -> int | None:
     """Bytes of a PackedForward message that begins so, its option not counted; None where only the end will tell."""
     reader = _reader(start)
     try:
-        if not _is_array(start, 0) or not 2 <= reader.read_array_header() <= 3:
+        if not is_array(start, 0) or not 2 <= reader.read_array_header() <= 3:
             return None
         reader.skip()
         at = reader.tell()
@@ -157,10 +157,10 @@ def read_entry(frame: bytes) -> Entry:
     if frame[:3] == b"\x92\xd7\x00":  # EventTime as fixext8: what nearly every client sends
         return Entry(_event_time(frame[3:11]), frame[11:])
     try:
-        if not _is_array(frame, 0) or (reader := _reader(frame)).read_array_header() != 2:
+        if not is_array(frame, 0) or (reader := _reader(frame)).read_array_header() != 2:
             raise Malformed("not_an_entry", "expected an entry [time, record]")
         time = _skip(reader, frame)
-        if _is_array(time, 0):
+        if is_array(time, 0):
             inner = _reader(time)
             time = _skip(inner, time) if inner.read_array_header() else b"\xc0"
         return Entry(_time(time), frame[reader.tell() :])
@@ -231,7 +231,8 @@ def _reader(data: bytes) -> msgpack.Unpacker:
     return reader
 
 
-def _is_array(data: bytes, at: int) -> bool:
+def is_array(data: bytes, at: int) -> bool:
+    """Whether an array begins there."""
     return data[at] & 0xF0 == _FIXARRAY or data[at] in (_ARRAY16, _ARRAY32)
 
 

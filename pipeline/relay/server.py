@@ -16,7 +16,7 @@ from auditpipe.pipeline.relay.config import RelayConfig
 from auditpipe.pipeline.relay.connection import Connection, Shared
 from auditpipe.pipeline.relay.delivery import Delivery
 from auditpipe.pipeline.relay.http import Page, StatusPages
-from auditpipe.pipeline.relay.listener import accept_forever, cannot_listen, listen
+from auditpipe.pipeline.relay.listener import accept_forever, listen
 from auditpipe.pipeline.relay.metrics import Metrics
 from auditpipe.pipeline.relay.refusals import Refusals
 from auditpipe.pipeline.relay.transport import Transport, open_transport
@@ -72,12 +72,14 @@ class Relay:
         )
         sockets = listen(*self._config.listen)
         try:
-            pages = await self._open_pages()
+            monitoring = listen(*self._config.metrics) if self._config.metrics else []
         except SettingsError:
             _close(sockets)
             raise
-        self._say_where(sockets, pages)
-        accepting = [asyncio.create_task(accept_forever(one, self._take, self._give_way)) for one in sockets]
+        self._say_where(sockets, monitoring)
+        pages = StatusPages(self._metrics_page, self._health_page, self._limits)
+        takers = [(one, self._take) for one in sockets] + [(one, pages.take) for one in monitoring]
+        accepting = [asyncio.create_task(accept_forever(one, take, self._give_way)) for one, take in takers]
         delivery = asyncio.create_task(self._delivery.run())
         started()
         try:
@@ -85,30 +87,18 @@ class Relay:
             # A delivery that ends by itself is a bug: end with it, rather than take events that go nowhere.
             await asyncio.wait([delivery, stopped], return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
-            await _cancel(accepting)
+            await _cancel(accepting[: len(sockets)])
             _close(sockets)
             await self._finish()
         finally:
             await _cancel([*accepting, delivery])
-            _close(sockets)
-            if pages:
-                pages.close()
+            _close([*sockets, *monitoring])
         if not delivery.cancelled() and (error := delivery.exception()):
             raise error
         self._say_what_is_left()
 
-    async def _open_pages(self) -> asyncio.Server | None:
-        if self._config.metrics is None:
-            return None
-        host, port = self._config.metrics
-        pages = StatusPages(self._metrics_page, self._health_page)
-        try:
-            return await asyncio.start_server(pages.answer, host, port)
-        except OSError as error:
-            raise cannot_listen(host, port, error) from error
-
-    def _say_where(self, sockets: list[socket.socket], pages: asyncio.Server | None) -> None:
-        self.ports = [one.getsockname()[1] for one in (sockets[0], *(pages.sockets[:1] if pages else ()))]
+    def _say_where(self, sockets: list[socket.socket], monitoring: list[socket.socket]) -> None:
+        self.ports = [one.getsockname()[1] for one in (sockets[0], *monitoring[:1])]
         security = self._config.security
         asked = [name for name, given in (("TLS", security.tls), ("shared key", security.shared_key)) if given]
         _log.info(

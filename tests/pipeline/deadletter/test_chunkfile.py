@@ -65,6 +65,14 @@ def test_a_file_that_is_not_written_to_its_end_yet_is_no_chunk() -> None:
     assert read_content(chunk_file(b"", padding=4000)) == b"", "made, and nothing written"
 
 
+@pytest.mark.parametrize("odd", [b"\x91\x01", b"\x93" + entry(record())[1:] + b"\x01", b"\x90"])
+def test_an_entry_that_is_none_is_kept_apart_from_those_behind_it(odd: bytes) -> None:
+    """Fluent Bit keeps them as they came, where it can't read them itself."""
+    before, kept, behind = read_events(chunk_file(entry(record()) + odd + entry(record())), "t")
+    assert isinstance(before, Event) and isinstance(behind, Event)
+    assert isinstance(kept, Refused) and (kept.reason.type, kept.packed) == ("not_an_entry", odd)
+
+
 @given(st.integers(0, 3000), st.integers(0, 255))
 def test_a_damaged_file_loses_no_byte(place: int, byte: int) -> None:
     """Each event is read, refused with its bytes, or among the bytes that could not be read."""

@@ -1,6 +1,7 @@
 """A Fluent Bit for a test."""
 
 import shutil
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from auditpipe.pipeline.fluent_bit import launcher
+from auditpipe.pipeline.local import certificates
 from tests.conftest import RealOpenSearch, free_port
 from tests.pipeline.fluent_bit.process import Gate, RunningFluentBit
+from tests.pipeline.relay.fake import FakeOpenSearch, fake_opensearch
 
 Make = Callable[..., RunningFluentBit]
 
@@ -47,3 +50,18 @@ def gate(opensearch: RealOpenSearch) -> Iterator[Gate]:
     made = Gate(str(url.hostname), int(url.port or 443))
     yield made
     made.shut()
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> certificates.Certificates:
+    """Of the fake node."""
+    return certificates.ensure(tmp_path / "certs")
+
+
+@pytest.fixture
+def fake(authority: certificates.Certificates) -> Iterator[FakeOpenSearch]:
+    """With TLS, for faults or a silence that a real node can't give on demand."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.node.certificate, authority.node.key)
+    with fake_opensearch(context) as made:
+        yield made

@@ -6,14 +6,17 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from auditpipe.emitters.forward import ForwardSender, entry
 from auditpipe.pipeline.fluent_bit import launcher
+from auditpipe.pipeline.local import certificates
 from auditpipe.schemas.identity import parse_time
 from tests.conftest import free_port
+from tests.pipeline.relay.fake import FakeOpenSearch
 
 Document = dict[str, Any]
 
@@ -88,6 +91,24 @@ class RunningFluentBit:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(timeout=30)
+
+
+@contextmanager
+def shipping_to(
+    fake: FakeOpenSearch, authority: certificates.Certificates, program: str, folder: Path, retries: int = 1000
+) -> Iterator[RunningFluentBit]:
+    """A Fluent Bit that ships to the fake node."""
+    launch = launcher.Launch(
+        **{"folder": folder, "opensearch_url": f"https://127.0.0.1:{fake.port}", "ca_file": authority.ca},
+        **{"user": "x", "forward": ("127.0.0.1", free_port()), "http_port": free_port(), "retries": retries},
+    )
+    shipper = RunningFluentBit(program, launch, "password")
+    shipper.log = folder.with_name(f"{folder.name}.log")  # not on a disk that is made full
+    shipper.start()
+    try:
+        yield shipper
+    finally:
+        shipper.kill()
 
 
 class Gate:

@@ -4,11 +4,9 @@ acknowledged is what is stored in the end, each event once.
 
 import os
 import shutil
-import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from time import sleep, time
@@ -18,18 +16,17 @@ import pytest
 
 from auditpipe.pipeline.deadletter import folder as dead
 from auditpipe.pipeline.deadletter.replay import Replayer
-from auditpipe.pipeline.fluent_bit import launcher
 from auditpipe.pipeline.local import certificates, counts
 from auditpipe.pipeline.local.home import Home
 from auditpipe.pipeline.relay.transport import open_transport
 from auditpipe.schemas.errors import NotFinished
 from auditpipe.schemas.identity import parse_time
 from tests.builders import Document, event
-from tests.conftest import RealOpenSearch, free_port
+from tests.conftest import RealOpenSearch
 from tests.pipeline.fluent_bit.conftest import Make
-from tests.pipeline.fluent_bit.process import RunningFluentBit, wait_for
+from tests.pipeline.fluent_bit.process import RunningFluentBit, shipping_to, wait_for
 from tests.pipeline.fluent_bit.test_shipping import all_stored, count, versions
-from tests.pipeline.relay.fake import FakeOpenSearch, Fault, fake_opensearch
+from tests.pipeline.relay.fake import FakeOpenSearch, Fault
 
 pytestmark = pytest.mark.fluent_bit
 START = parse_time("2004-02-05T10:00:00Z")
@@ -152,36 +149,6 @@ def test_a_month_that_is_made_later_gets_its_events_from_the_buffer_and_from_wha
 
 
 # What follows needs faults or a silence that a real node can't give on demand: a fake one, with TLS.
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> certificates.Certificates:
-    return certificates.ensure(tmp_path / "certs")
-
-
-@pytest.fixture
-def fake(authority: certificates.Certificates) -> Iterator[FakeOpenSearch]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority.node.certificate, authority.node.key)
-    with fake_opensearch(context) as made:
-        yield made
-
-
-@contextmanager
-def shipping_to(
-    fake: FakeOpenSearch, authority: certificates.Certificates, program: str, folder: Path
-) -> Iterator[RunningFluentBit]:
-    launch = launcher.Launch(
-        **{"folder": folder, "opensearch_url": f"https://127.0.0.1:{fake.port}", "ca_file": authority.ca},
-        **{"user": "x", "forward": ("127.0.0.1", free_port()), "http_port": free_port(), "retries": 1000},
-    )
-    shipper = RunningFluentBit(program, launch, "password")
-    shipper.log = folder.with_name(f"{folder.name}.log")  # not on a disk that is made full
-    shipper.start()
-    try:
-        yield shipper
-    finally:
-        shipper.kill()
 
 
 def are_stored(fake: FakeOpenSearch, documents: list[Document]) -> bool:

@@ -41,10 +41,11 @@ def test_an_empty_or_unusable_value_is_refused(changed: dict[str, str]) -> None:
 
 def test_nothing_is_unrouted_or_evicted_and_tls_is_verified() -> None:
     content = yaml.safe_load(CONFIGURATION)
-    (source,), (target,) = content["pipeline"]["inputs"], content["pipeline"]["outputs"]
-    assert source["tag"] == target["match"] == content["pipeline"]["filters"][0]["match"]
+    (source,), (target, reader) = content["pipeline"]["inputs"], content["pipeline"]["outputs"]
+    assert source["tag"] == target["match"] == reader["match"] == content["pipeline"]["filters"][0]["match"]
     assert (source["storage.type"], source["workers"]) == ("filesystem", 1)
     assert "storage.total_limit_size" not in target
+    assert (reader["name"], reader["record_count"]) == ("exit", 2**31 - 1)
     assert target["tls"] is target["tls.verify"] is target["tls.verify_hostname"] is True
     assert content["service"]["storage.checksum"] is False
     assert content["service"]["storage.keep.rejected"] is True
@@ -87,5 +88,6 @@ def test_one_on_path_that_is_too_old_leaves_the_work_to_the_relay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program(tmp_path, "Fluent Bit v1.9.0")
+    monkeypatch.delenv("AUDITPIPE_FLUENT_BIT", raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin")
     assert launcher.find(load({})) is None

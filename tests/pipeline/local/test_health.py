@@ -14,7 +14,8 @@ from auditpipe.pipeline.relay.alarm import ADVICE
 from tests.conftest import free_port
 
 NUMBERS = {"proc_records": 6, "retries": 12, "retries_failed": 1, "errors": 0, "dropped_records": 2, "other": 9}
-METRICS = (200, json.dumps({"output": {"opensearch.0": NUMBERS, "opensearch.1": NUMBERS}}))
+READER = {"proc_records": 6, "errors": 3, "dropped_records": 9}
+METRICS = (200, json.dumps({"output": {"opensearch.0": NUMBERS, "opensearch.1": NUMBERS, "exit.2": READER}}))
 
 
 @pytest.fixture
@@ -68,9 +69,10 @@ def test_fluent_bits_health_check_decides_and_its_numbers_are_told(shipper, stat
     [(found, sentence, _)] = told(replace(record, program="fluent-bit"))
     assert found is level
     assert "12 events delivered, 24 retries, 2 chunks given up, 0 errors" in sentence
+    assert "3 chunks with a record that it can't read" in sentence
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"output": 1}', '{"output": {"a": {"retries": "x"}}}'])
+@pytest.mark.parametrize("text", ["", "[]", '{"output": 1}', '{"output": {"opensearch.0": {"retries": "x"}}}'])
 def test_numbers_that_are_none_are_a_finding(shipper, text):
     record, pages = shipper
     pages |= {"/api/v1/health": (200, "ok"), "/api/v1/metrics": (200, text)}

@@ -60,9 +60,7 @@ class FakeOpenSearch:
 
     def bulk(self, body: bytes) -> Any:
         lines = body.split(b"\n")
-        items = [
-            self._create(json.loads(a)["create"], json.loads(b)) for a, b in zip(lines[::2], lines[1::2], strict=False)
-        ]
+        items = [self._item(json.loads(a)["create"], b) for a, b in zip(lines[::2], lines[1::2], strict=False)]
         return {"took": 1, "errors": any(i["create"]["status"] != 201 for i in items), "items": items}
 
     def mget(self, body: bytes) -> Any:
@@ -73,6 +71,13 @@ class FakeOpenSearch:
             docs.append({"found": stored is not None, "_source": source})
         return {"docs": docs}
 
+    def _item(self, action: dict[str, str], document: bytes) -> dict[str, Any]:
+        try:
+            return self._create(action, json.loads(document, object_pairs_hook=_once_each))
+        except ValueError:
+            error = {"type": "mapper_parsing_exception", "reason": "failed to parse"}
+            return {"create": {"status": 400, "error": error}}
+
     def _create(self, action: dict[str, str], document: dict[str, Any]) -> dict[str, Any]:
         answer = self.rule(action["_index"], document)
         if answer is None and action["_id"] in self.documents:
@@ -81,6 +86,12 @@ class FakeOpenSearch:
             self.documents[action["_id"]] = document
             answer = {"status": 201}
         return {"create": answer}
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a key that comes twice")
+    return found
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -78,7 +78,7 @@ def relay(fake: FakeOpenSearch, tmp_path: Path) -> Iterator[Process]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
-    # Of asyncio there may be one: its server, which has the metrics, says so that no file descriptor is left.
+    assert "Traceback" not in log.read_text()
     assert "ended with a bug" not in log.read_text()
 
 
