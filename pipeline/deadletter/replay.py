@@ -81,16 +81,15 @@ class Replayer:
             try:
                 files = [file for folder in folders for file in dead.waiting(folder)]
                 result = self.round(files)
-                took = (monotonic() - began) * len(result.left) / max(len(files), 1)
+                share = len(result.left) / max(len(files), 1)
             except SpoolError as error:
                 self._alarm.tell("dead_letters", str(error))
-                result, took = Round(down=True), 0.0
+                result, share = Round(down=True), 0.0
             failures = failures + 1 if result.down or result.left else 0
             if result.done or result.refused:
                 _log.info("replayed: %d events are stored, %d were refused again", result.done, result.refused)
-            # What is left is to cost no more than half of the time; what was stored is no reason to wait.
-            pause = max(delay(failures, result.retry_after), took) if failures else 0.0
-            stop.wait(max(interval, pause))
+            rest = rest_after((monotonic() - began) * share, failures, result.retry_after)
+            stop.wait(max(interval, rest))
         collector.join()
 
     def until_done(self, files: Sequence[dead.DeadFile], stop: Stop, *, patience: float) -> Round:
@@ -184,6 +183,13 @@ class Replayer:
                 missing[event.index_name] = verdict
         verdicts = iter(tried.verdicts)
         return [known.get(event.index_name) or next(verdicts) for event in events]
+
+
+def rest_after(in_vain: float, failures: int, retry_after: float | None) -> float:
+    """Seconds until the next round: what can't be stored may cost half of the time (`in_vain`: the seconds that it took
+    of this round), and what was stored is no reason to wait.
+    """
+    return max(delay(failures, retry_after), in_vain) if failures else 0.0
 
 
 @dataclass(slots=True)
