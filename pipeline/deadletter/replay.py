@@ -15,6 +15,7 @@ from threading import Event as Stop
 from time import monotonic
 
 from auditpipe.pipeline.deadletter import folder as dead
+from auditpipe.pipeline.deadletter.collect import Collector
 from auditpipe.pipeline.deadletter.letters import read_letters, to_event
 from auditpipe.pipeline.deadletter.store import DeadLetters, sync_folder, with_reason
 from auditpipe.pipeline.relay.alarm import Alarm
@@ -70,20 +71,26 @@ class Replayer:
         """Replay what Fluent Bit gives up and the relay parks, until `stop` is set. Any outage is waited for.
 
         What can't be stored yet is tried again at least every 10 s, or as often as a round of all of it can be made.
+        Chunks are taken away from Fluent Bit meanwhile, however long a round takes.
         """
+        collector = Collector(folders, stop)
+        collector.start()
         failures = 0
         while not stop.is_set():
             began = monotonic()
             try:
-                result = self.round(file for folder in folders for file in dead.waiting(folder))
+                files = [file for folder in folders for file in dead.waiting(folder)]
+                result = self.round(files)
+                share = len(result.left) / max(len(files), 1)
             except SpoolError as error:
                 self._alarm.tell("dead_letters", str(error))
-                result = Round(down=True)
+                result, share = Round(down=True), 0.0
             failures = failures + 1 if result.down or result.left else 0
             if result.done or result.refused:
                 _log.info("replayed: %d events are stored, %d were refused again", result.done, result.refused)
-            pause = max(delay(failures, result.retry_after), monotonic() - began) if failures else 0.0
-            stop.wait(max(interval, pause))
+            rest = rest_after((monotonic() - began) * share, failures, result.retry_after)
+            stop.wait(max(interval, rest))
+        collector.join()
 
     def until_done(self, files: Sequence[dead.DeadFile], stop: Stop, *, patience: float) -> Round:
         """Replay these files, trying again for `patience` seconds.
@@ -176,6 +183,13 @@ class Replayer:
                 missing[event.index_name] = verdict
         verdicts = iter(tried.verdicts)
         return [known.get(event.index_name) or next(verdicts) for event in events]
+
+
+def rest_after(in_vain: float, failures: int, retry_after: float | None) -> float:
+    """Seconds until the next round: what can't be stored may cost half of the time (`in_vain`: the seconds that it took
+    of this round), and what was stored is no reason to wait.
+    """
+    return max(delay(failures, retry_after), in_vain) if failures else 0.0
 
 
 @dataclass(slots=True)

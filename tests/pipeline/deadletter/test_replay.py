@@ -9,7 +9,7 @@ from time import time
 import pytest
 
 from auditpipe.pipeline.deadletter import folder as dead
-from auditpipe.pipeline.deadletter.replay import Replayer
+from auditpipe.pipeline.deadletter.replay import Replayer, rest_after
 from auditpipe.pipeline.deadletter.store import DeadLetters
 from auditpipe.pipeline.relay.records import Reason, Refused
 from auditpipe.pipeline.relay.transport import open_transport
@@ -236,3 +236,12 @@ def test_only_files_of_the_folders_are_found_by_name(tmp_path: Path) -> None:
     assert dead.find(str(path), [tmp_path / "dead"]).path == path
     with pytest.raises(UsageError, match="no file of dead letters"):
         dead.find("../../etc/passwd", [tmp_path / "dead"])
+
+
+def test_the_rest_after_a_round_is_as_long_as_what_was_tried_in_vain() -> None:
+    """Once a round of four minutes, all of it stored but one file, was followed by four minutes of waiting."""
+    assert rest_after(0.0, 0, None) == 0
+    assert rest_after(1.5, 1, None) == 1.5
+    assert rest_after(300.0, 9, None) == 300.0
+    assert 0 < rest_after(0.0, 9, None) <= 10
+    assert rest_after(0.0, 1, 20.0) == 20.0

@@ -1,0 +1,89 @@
+"""Rejected chunks leave Fluent Bit's folder at once: names come again there, and take the older file with them."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from auditpipe.pipeline.deadletter import collect
+from auditpipe.pipeline.deadletter import folder as dead
+from auditpipe.pipeline.deadletter.replay import Replayer
+from auditpipe.pipeline.relay.transport import Answer
+from auditpipe.schemas.errors import SpoolError
+from tests.pipeline.deadletter.test_replay import put_chunk
+from tests.pipeline.relay.running import until
+from tests.pipeline.relay.wire import record
+
+
+class HangingTransport:
+    """A cluster that takes requests and does not answer, as a suspended node does."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.over = threading.Event()
+
+    def post(self, path: str, body: bytes) -> Answer:
+        self.asked.set()
+        self.over.wait(60)
+        return Answer(503, None)
+
+
+def in_the_way(folder: Path) -> list[dead.DeadFile]:
+    return [file for file in dead.files(folder) if file.kind is dead.Kind.CHUNK]
+
+
+def test_a_name_that_comes_again_takes_nothing_away(tmp_path: Path) -> None:
+    for _ in range(3):
+        put_chunk(tmp_path, record())
+        assert collect.collect([tmp_path]) == 1
+        assert in_the_way(tmp_path) == []
+    assert [file.kind for file in dead.waiting(tmp_path)] == [dead.Kind.REPLAYING] * 3
+
+
+def test_a_chunk_that_may_not_be_whole_stays(tmp_path: Path) -> None:
+    put_chunk(tmp_path, record(), age=0)
+    assert collect.collect([tmp_path]) == 0
+    assert len(in_the_way(tmp_path)) == 1
+
+
+def test_they_are_taken_away_while_the_replay_waits_for_the_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "COLLECT_SECONDS", 0.02)
+    transport, stop = HangingTransport(), threading.Event()
+    put_chunk(tmp_path, record())
+    thread = threading.Thread(target=Replayer(transport).watch, args=([tmp_path], stop), kwargs={"interval": 0.05})
+    thread.start()
+    try:
+        assert transport.asked.wait(20)
+        put_chunk(tmp_path, record())
+        until(lambda: not in_the_way(tmp_path))
+        assert len(dead.waiting(tmp_path)) == 2
+    finally:
+        stop.set()
+        transport.over.set()
+        thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_what_can_not_be_moved_is_told_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(collect, "COLLECT_SECONDS", 0.02)
+    put_chunk(tmp_path, record())
+    claim, tries, stop = dead.claim, iter([True, True, False]), threading.Event()
+
+    def refusing(file: dead.DeadFile) -> dead.DeadFile | None:
+        if next(tries, False):
+            raise SpoolError("the disk is read-only")
+        return claim(file)
+
+    monkeypatch.setattr(dead, "claim", refusing)
+    collector = collect.Collector([tmp_path], stop)
+    collector.start()
+    until(lambda: not in_the_way(tmp_path))
+    stop.set()
+    collector.join(20)
+    assert [line.message for line in caplog.records] == [
+        "a rejected chunk stays where Fluent Bit may overwrite it: the disk is read-only"
+    ]
