@@ -124,6 +124,8 @@ class _Typed:
             return {self.key(name): self.value(inner) for name, inner in value.items()}
         if isinstance(value, list):
             return [self.value(inner) for inner in value]
+        if type(value) is int and abs(value) >= 10 ** (_SHORTEST_INSIDE - 1) and str(value) in self._folded:
+            return self._hash(str(value))
         if isinstance(value, str) and (replaced := self.within(value)) != value:
             return cut(replaced, MAX_CHANGE_VALUE)
         return value

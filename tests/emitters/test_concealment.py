@@ -61,6 +61,13 @@ def test_letters_of_other_case_are_the_same(audit_log: AuditLog, typed: str, oth
         assert form not in text.replace("hmac-sha256", "")
 
 
+def test_a_number_that_was_typed_is_concealed_as_a_number_too(audit_log: AuditLog) -> None:
+    event = failed(audit_log, actor=12345678, details={"typed": 12345678, "port": 443}, after={"x": [12345678]})
+    text = json.dumps(event.document()["audit"]["details"]) + json.dumps(event.document()["audit"]["changes"])
+    assert "12345678" not in text
+    assert '"port": 443' in text
+
+
 def test_equal_names_stay_equal_and_keys_stay_apart(audit_log: AuditLog) -> None:
     details = {"t": TYPED.lower(), "u": f"<{TYPED}>", TYPED: 1, TYPED.lower(): 2}
     event = failed(audit_log, **WITH, details=details)
