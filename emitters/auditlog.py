@@ -21,7 +21,8 @@ from pydantic import BaseModel, ValidationError
 
 from auditpipe.emitters import context as contexts
 from auditpipe.emitters.build import Builder, Document
-from auditpipe.emitters.redaction import Redactor, concealment_key
+from auditpipe.emitters.concealment import concealment_key
+from auditpipe.emitters.redaction import Redactor
 from auditpipe.emitters.spooled import SpoolOptions, SpoolTransport
 from auditpipe.emitters.transport import Stats, Transport
 from auditpipe.schemas import identity, rules, settings

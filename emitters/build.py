@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from auditpipe.emitters.redaction import Redactor, conceal, conceal_within
+from auditpipe.emitters.concealment import conceal_typed
+from auditpipe.emitters.redaction import Redactor
 from auditpipe.schemas import identity
 from auditpipe.schemas.catalogue import Action, Catalogue
 from auditpipe.schemas.changes import changed_fields, compare, ready_made, state
@@ -29,7 +30,6 @@ _ACTOR_TEXTS: tuple[tuple[str, str, Callable[[Any, str], str]], ...] = (
     ("email", "user.email", name),
 )
 _ACTOR_TYPES = ("user", "service", "system", "anonymous")
-_NAMES = ("id", "name", "full_name", "email")
 _TARGET_KEYS = ("type", "id", "name")
 
 
@@ -139,31 +139,12 @@ class Builder:
             document["host"] = {"name": self.host}
         document["audit"] = audit
         if reason in action.conceal_name_for:
-            self._conceal(document)
+            conceal_typed(document, self.concealment_key)
         related = _related(document)
         if related:
             document["related"] = related
         document["message"] = sentence(action, document)
         return document, moment
-
-    def _conceal(self, document: Document) -> None:
-        """Replace what was typed for an unknown account, wherever the application has put it."""
-        user, audit = document.get("user", {}), document["audit"]
-        named = [user, user.get("target", {}), audit.get("target", {}), *audit.get("involved", ())]
-        typed = {item[part] for item in named[:3] for part in _NAMES if part in item}
-        if not typed:
-            return
-        key, longest_first = self.concealment_key(), sorted(typed, key=len, reverse=True)
-        for item in named:
-            for part in _NAMES:
-                if part in item and conceal_within(key, item[part], longest_first) != item[part]:
-                    item[part] = conceal(key, item[part])
-        if "roles" in user:
-            user["roles"] = conceal_within(key, user["roles"], longest_first)
-        for part in ("changes", "details"):
-            if part in audit:
-                audit[part] = conceal_within(key, audit[part], longest_first)
-        audit["redacted"] = list(dict.fromkeys([*audit.get("redacted", ()), "user.name"]))
 
     def _changes(self, audit: Document, names: list[str], before: Any, after: Any, changes: Any) -> None:
         if changes is not None:

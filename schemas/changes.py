@@ -152,13 +152,14 @@ def _change(path: str, before: Any, after: Any) -> Change:
         raise LimitExceeded("changes", f"a field's path has at most {MAX_ID} characters, got {len(path)}")
     change: Change = {"field": path}
     if before is not _ABSENT:
-        change["before"] = _leaf(before)
+        change["before"] = leaf(before)
     if after is not _ABSENT:
-        change["after"] = _leaf(after)
+        change["after"] = leaf(after)
     return change
 
 
-def _leaf(value: Any) -> Any:
+def leaf(value: Any) -> Any:
+    """One side of a change as it is stored: a scalar or a list of scalars, cut and marked at 8,000 characters."""
     if isinstance(value, str):
         return cut(value, MAX_CHANGE_VALUE)
     if isinstance(value, _SCALARS):

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from auditpipe.emitters import AuditLog
-from auditpipe.emitters.auditlog import check_sealed
 from auditpipe.emitters.spool import archive
 from auditpipe.schemas import identity
 from auditpipe.schemas.errors import InvalidEvent
@@ -51,7 +50,7 @@ def test_whatever_the_clock_does_each_event_is_valid_and_the_chain_whole(tmp_pat
     assert len({document["audit"]["stream"] for document in documents}) == 1
     assert_linked(documents)
     for document in documents:
-        check_sealed(document)
+        audit.check_sealed(document)
 
 
 def test_processes_that_begin_in_the_same_instant_have_streams_and_folders_of_their_own(

@@ -96,33 +96,6 @@ def test_words_that_only_look_like_secrets_stay() -> None:
         assert not redactor.is_secret(name), name
 
 
-TYPED = "hunter2 & co"
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"actor": TYPED},
-        {"actor": {"name": TYPED, "roles": [TYPED]}, "details": {"username": TYPED, "log": f"no such user {TYPED}!"}},
-        {"actor": {"email": TYPED}, "target": {"type": "user", "id": "u", "name": TYPED}},
-        {"actor": {"name": TYPED}, "involved": [{"type": "user", "name": TYPED}]},
-        {"actor": {"name": TYPED}, "changes": [{"field": "name", "before": TYPED, "after": [TYPED, "x"]}]},
-    ],
-)
-def test_what_was_typed_for_an_unknown_account_is_nowhere(audit_log: AuditLog, arguments: dict[str, Any]) -> None:
-    event = audit_log.emit("user.login_failed", reason="unknown_account", **arguments)
-    assert event is not None
-    assert TYPED not in json.dumps(event.document())
-    assert event.audit.redacted == ["user.name"]
-
-
-def test_a_typed_name_that_is_a_word_of_ours_breaks_nothing(audit_log: AuditLog) -> None:
-    event = audit_log.emit("user.login_failed", reason="unknown_account", actor={"name": "user"})
-    assert event is not None
-    assert event.audit.target is not None
-    assert event.audit.target.type == "user"
-
-
 class Odd:
     """What a caller may hand over by mistake."""
 
