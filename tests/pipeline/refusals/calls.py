@@ -1,7 +1,7 @@
 """The rows of the refusal table: one call each, and what undoes it where somebody could do it.
 
-The calls of a reader's work and those of somebody who tries to pass it by. Anything that alters is small, and on the
-test's own ground. `alters` is what nobody but the admin certificate may do.
+The calls of a reader's work, and those of somebody who tries to go past it. Anything that alters is small, and on the
+test's own ground.
 """
 
 import json
@@ -13,7 +13,6 @@ from typing import Any
 from auditpipe.pipeline import roles
 from tests.pipeline.refusals.ground import API, Ground, Request, id_of
 from tests.pipeline.refusals.verdicts import NOT_WRITTEN, Judge, counted, done, shown, told
-
 
 _NO_CHANGE = [{"op": "add", "path": "/config/enabled", "value": True}]
 
@@ -85,7 +84,9 @@ def _read(g: Ground) -> Iterator[Call]:
             told(lambda _g: '"event.action"'),
         ),
     ):
-        yield Call(Area.READ, words, request, judge, refusals=frozenset({403, 404}))
+        # A document that is not for the reader is not there.
+        hidden = {404} if "another" in words else set()
+        yield Call(Area.READ, words, request, judge, refusals=frozenset({403} | hidden))
 
 
 def _about(g: Ground) -> Iterator[Call]:
@@ -128,12 +129,12 @@ def _create(g: Ground) -> Iterator[Call]:
 def _alter(g: Ground) -> Iterator[Call]:
     victim, row = id_of(g.victim), {"message": f"altered by {g.name}"}
     again, query = (g.put_victim,), {"query": {"term": {"event.id": id_of(g.victim)}}}
-    # As long as nothing has been written over it, this is the version of the victim: the first document of its month.
-    version = {"if_seq_no": 0, "if_primary_term": 1}
+    # The versions that are there: these two are the first documents of their month, in this order.
+    second = _bulk(g, "index", id_of(g.mine), row, if_seq_no=1, if_primary_term=1)
+    yield Call(Area.ALTER, "bulk overwrite by if_seq_no", second, undo=(g.put_mine,), refusals=NOT_WRITTEN)
     replaced = f"/{g.month}/_doc/{victim}"
     for words, request in (
         ("overwrite by if_seq_no", ("PUT", f"{replaced}?if_seq_no=0&if_primary_term=1", row)),
-        ("bulk overwrite by if_seq_no", _bulk(g, "index", victim, row, **version)),
         ("overwrite", ("PUT", replaced, row)),
         ("update", ("POST", f"/{g.month}/_update/{victim}", {"doc": row})),
         ("delete", ("DELETE", replaced, None)),

@@ -1,7 +1,7 @@
 """What the calls of the refusal table are made on: a month, indices, a snapshot and a user of the test's own.
 
-All of it is made and removed with the admin certificate; the node forgets scroll and point in time by itself. Whatever a call should not have been able to do would be done to
-these, and not to what other tests share.
+All of it is made and removed with the admin certificate; the node forgets scroll and point in time by itself. Whatever
+a call should not have been able to do would be done to these, and not to what other tests share.
 """
 
 import secrets
@@ -56,7 +56,15 @@ class Ground:
     @property
     def put_victim(self) -> Request:
         """The victim as it was."""
-        return ("PUT", f"/{self.month}/_doc/{id_of(self.victim)}?refresh=true", self.victim)
+        return self._put(self.victim)
+
+    @property
+    def put_mine(self) -> Request:
+        """The event of the limited reader's organization as it was."""
+        return self._put(self.mine)
+
+    def _put(self, document: Document) -> Request:
+        return ("PUT", f"/{self.month}/_doc/{id_of(document)}?refresh=true", document)
 
     @staticmethod
     def put_user(name: str) -> Request:

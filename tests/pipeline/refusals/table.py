@@ -27,6 +27,7 @@ writes this table anew. [Roles and access](access-roles.md) says what the roles 
 "of one organization" is an Admin by `auditpipe access grant USER --role admin --org ORG`; what that limit is worth
 against requests written by hand is in [roles](access-roles.md#what-an-organizations-limit-is-worth). "nobody" can sign
 in and has no role. The admin certificate is no role: it is there to show that each call works for whoever may.
+Scripts are refused to it too: the node takes none.
 """
 
 Cells = Mapping[str, Verdict]
