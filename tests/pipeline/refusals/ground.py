@@ -127,12 +127,16 @@ def _requests(ground: Ground) -> Iterator[Request]:
 
 
 def _made(name: str, month: str) -> Iterator[str]:
+    """What is there, and what a call may have made where the test failed before it was undone."""
     yield from (f"/{month}", f"/{_SPARE}", f"/{name}", f"/security-auditlog-{name}", f"/_index_template/{name}")
-    yield from (f"/_snapshot/{name}/taken", f"/_snapshot/{name}", f"{API}/internalusers/{name}", f"{API}/roles/{name}")
+    yield from (f"/_snapshot/{name}/taken", f"/_snapshot/{name}", f"/_snapshot/{name}-other")
+    yield from (f"{API}/rolesmapping/{name}", f"{API}/tenants/{name}", f"/_ingest/pipeline/{name}")
+    for made in (name, f"{name}-new"):
+        yield from (f"{API}/internalusers/{made}", f"{API}/roles/{made}")
 
 
 def _remove(client: OpenSearch, path: str) -> None:
     try:
         send(client, ("DELETE", path, None))
     except NotFoundError:
-        return  # was not made: something before it failed, and is what the test tells
+        return  # undone already, or never made because something before it failed, which is what the test tells
