@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench chaos screenshots generate clean
+.PHONY: demo test lint bench chaos screenshots access generate clean
 
 demo: $(STAMP)
 	$(BIN)/auditpipe demo
@@ -27,6 +27,10 @@ chaos: $(STAMP)
 # The published JSON Schema, the index mapping and the generated documents, from the code that defines them.
 generate: $(STAMP)
 	$(BIN)/python -m auditpipe.cli.generate
+
+# docs/access.md, from what a real node answers to each role.
+access: $(STAMP)
+	$(BIN)/python -m pytest tests/pipeline/test_refusals.py --write-table
 
 # The pictures in the documents, from the browser tests' own events. Needs Chromium.
 screenshots: $(STAMP)
