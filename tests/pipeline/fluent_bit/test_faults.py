@@ -29,8 +29,8 @@ from tests.pipeline.fluent_bit.test_shipping import all_stored, count, versions
 from tests.pipeline.relay.fake import FakeOpenSearch, Fault
 
 pytestmark = pytest.mark.fluent_bit
-START = parse_time("2004-02-05T10:00:00Z")
-MONTH = "audit-events-2004.02"
+START = parse_time("2005-02-05T10:00:00Z")
+MONTH = "audit-events-2005.02"
 MISSING = "audit-events-2004.03"
 
 
