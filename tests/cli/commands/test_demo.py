@@ -104,7 +104,8 @@ def test_it_says_where_the_password_is_and_not_what_it_is(runs, opensearch):
 def test_the_streams_of_both_runs_are_closed_and_sound(runs, stack):
     done = run("verify", "--since", "1h", "--service", "accounts", "--org", "acme", env=stack)
     assert done.code == 0, done
-    assert "in 2 streams (2 closed)" in done.err
+    streams, closed = map(int, re.search(r"in (\d+) streams \((\d+) closed\)", done.err).groups())
+    assert streams == closed >= 2  # other tests may have used the example on this node
 
 
 @pytest.mark.parametrize(
