@@ -32,7 +32,7 @@ def _processes(home: Home) -> Iterator[Check]:
             yield ok(part.name, f"process {part.record.pid} ({part.record.program})")
             if part.name == shipper.NAME:
                 yield from health.examine(part.record)
-        else:
+        elif part.missing:
             told = f"has ended; its log is {part.record.log}" if part.record else "does not run"
             yield finding(part.name, part.problem or told, part.remedy)
 
