@@ -18,14 +18,31 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--tls-cert-file", metavar="FILE", type=_FILE, help="Speak TLS with this certificate (PEM).")
 @click.option("--tls-key-file", metavar="FILE", type=_FILE, help="Its key (PEM).")
 @click.option("--public-url", metavar="URL", help="How people reach it, where that is not --listen: a name, a proxy.")
+@click.option(
+    "--trusted-proxy",
+    metavar="ADDRESS",
+    multiple=True,
+    help="A proxy that signs people in (or a network, CIDR): what it says of who asks is taken. Repeatable.",
+)
+@click.option(
+    "--proxy-user-header",
+    metavar="NAME",
+    help="Where it puts their name, for the node's proxy authentication.  [default: it passes their token on]",
+)
 @connection_options()
 def command(
-    settings: Settings, listen: str, tls_cert_file: Path | None, tls_key_file: Path | None, public_url: str | None
+    settings: Settings,
+    listen: str,
+    tls_cert_file: Path | None,
+    tls_key_file: Path | None,
+    public_url: str | None,
+    trusted_proxy: tuple[str, ...],
+    proxy_user_header: str | None,
 ) -> None:
     """Serve a small web page where people find, look at and export events. Until Ctrl-C or SIGTERM.
 
-    People sign in with their own OpenSearch name and password, and each request to the node is theirs. Of the
-    connection settings only the cluster's URL and --ca-file are used, never a name, password or certificate.
+    People sign in with their own OpenSearch name and password, or a token, and each request to the node is theirs. Of
+    the connection settings only the cluster's URL and --ca-file are used, never a name, password or certificate.
     Sign-ins are audit events of the service auditpipe-console. See docs/console.md.
 
     \b
@@ -33,10 +50,12 @@ def command(
       auditpipe console --listen 127.0.0.1:8080 --public-url https://audit.example
       auditpipe console --listen 0.0.0.0:8443 --public-url https://audit.example:8443 \\
           --tls-cert-file cert.pem --tls-key-file key.pem
+      auditpipe console --public-url https://audit.example --trusted-proxy 127.0.0.1
     """
     import logging
 
     from auditpipe.dashboards.console import actions_file
+    from auditpipe.dashboards.console.proxy import trusting
     from auditpipe.dashboards.console.server import Listen, serve
     from auditpipe.emitters import AuditLog
 
@@ -45,6 +64,7 @@ def command(
         logging.getLogger(chatty).setLevel(logging.CRITICAL if chatty == "opensearch" else logging.WARNING)
     host, port = _address(listen)
     where = Listen(host, port, tls_cert_file, tls_key_file, public_url)
+    proxy = trusting(trusted_proxy, proxy_user_header)
     forward_host, forward_port = settings.forward
     with AuditLog(
         "auditpipe-console",
@@ -55,7 +75,7 @@ def command(
         spool_dir=settings.spool_dir,
     ) as audit:
         started = f"The console is at {where.url} for {settings.url}; Ctrl-C stops it"
-        serve(settings, where, audit.emit, lambda: click.echo(started, err=True))
+        serve(settings, where, audit.emit, lambda: click.echo(started, err=True), proxy)
 
 
 def _address(text: str) -> tuple[str, int]:
