@@ -17,8 +17,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# All but the console's figures, which want a million events: make bench BENCH=console, and EVENTS for another number.
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(BENCH) $(if $(EVENTS),--events $(EVENTS))
 
 # Faults of every kind at once, then: is an event lost, doubled or altered? MINUTES, SEED, SHIPPER as docs/reliability.md.
 chaos: $(STAMP)
