@@ -1,6 +1,6 @@
 """`make bench`: every figure beside its peer, as a table, and as JSON in benchmarks/results.json.
 
-`make bench BENCH=console` takes the console's alone, over a million events or as many as EVENTS says: to load them takes
+`make bench BENCH=console` takes the console's alone, over a million events or as many as EVENTS says: loading takes
 minutes, and so `make bench` leaves them out. Their JSON is in benchmarks/results-console.json.
 """
 

@@ -29,8 +29,8 @@ def sign_in_page(visit: Visit) -> Response:
     vouched, is_out = visit.vouched, "out" in visit.query
     if vouched is not None and not is_out:
         return _vouched(visit, vouched, next_page)
-    problem = _ENDED if "ended" in visit.query else None
-    return _page(visit, next_page, problem, told=_OUT if is_out else None, vouched=vouched is not None)
+    told = _OUT if is_out else _ENDED if "ended" in visit.query else None
+    return _page(visit, next_page, None, told=told, vouched=vouched is not None)
 
 
 def sign_in(visit: Visit) -> Response:
