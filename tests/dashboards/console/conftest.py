@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -109,6 +110,15 @@ def browser(served: Served, admin: Settings) -> Iterator[httpx.Client]:
     """An Admin's, for tests that stay signed in."""
     with served.signed_in(admin) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """For the tests of a module, which are skipped where there is none."""
+    from tests.dashboards.console.browser import launched
+
+    with launched() as driven:
+        yield driven
 
 
 @dataclass(frozen=True)
