@@ -9,6 +9,8 @@ from typing import Any
 from auditpipe.dashboards.console.edits import shared
 from auditpipe.pipeline.tabular import changes_of, names_of, value_text, withheld_changes
 
+#: Characters of a value that is given a window of its own to scroll in.
+LONG = 1_500
 #: Words, and each other character by itself: a mark never begins within a word.
 _TOKEN = re.compile(r"\w+|\W", re.DOTALL)
 
@@ -28,6 +30,11 @@ class Side:
     lines: tuple[tuple[Part, ...], ...] = ()
     absent: str = ""
     is_list: bool = False
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it would push what follows off the screen."""
+        return sum(len(part.text) for line in self.lines for part in line) > LONG
 
 
 @dataclass(frozen=True, slots=True)

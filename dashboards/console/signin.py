@@ -75,7 +75,7 @@ def local(path: str | None) -> str:
 
 def _vouched(visit: Visit, vouched: Identity, next_page: str | None) -> Response:
     """Whoever a proxy has signed in. What the node does not take is said on a page, which leads nowhere in circles."""
-    keys = (f"address {visit.address}" if vouched.is_token else f"name {vouched.value}",)
+    keys = (f"address {visit.address}" if vouched.is_token else f"vouched {vouched.value}",)
     if wait := visit.console.throttle.wait(keys):
         return _too_many(visit, next_page, wait)
     name = None if vouched.is_token else vouched.value
