@@ -1,21 +1,16 @@
 """Signing in with a token, and through a proxy that signs people in: a real node checks both."""
 
-import base64
-import hashlib
-import hmac
-import json
 import secrets
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from auditpipe.dashboards.console.proxy import trusting
 from auditpipe.pipeline import access
+from tests import sign_in
 from tests.builders import event
 from tests.conftest import RealOpenSearch
 from tests.dashboards.console.conftest import Served, console, token
@@ -24,53 +19,14 @@ from tests.stored import organization, store
 
 pytestmark = pytest.mark.opensearch
 
-_CONFIG = "/_plugins/_security/api/securityconfig"
-_DOMAINS = "/config/dynamic/authc"
-_KEY = secrets.token_bytes(64)
 _HEADER = "X-Forwarded-User"
-
-
-def _domain(order: int, kind: str, **config: str) -> dict[str, Any]:
-    authenticator = {"type": kind, "challenge": False, "config": config}
-    return {
-        "http_enabled": True,
-        "order": order,
-        "http_authenticator": authenticator,
-        "authentication_backend": {"type": "noop"},
-    }
-
-
-def _jwt(subject: str, key: bytes = _KEY, seconds: int = 600) -> str:
-    """RFC 7519, HS512."""
-    claims = {"sub": subject, "exp": int(time.time()) + seconds}
-    parts = [json.dumps(part).encode() for part in ({"alg": "HS512", "typ": "JWT"}, claims)]
-    signed = b".".join(map(_url64, parts))
-    return (signed + b"." + _url64(hmac.new(key, signed, hashlib.sha512).digest())).decode()
-
-
-def _url64(data: bytes) -> bytes:
-    return base64.urlsafe_b64encode(data).rstrip(b"=")
 
 
 @pytest.fixture(scope="module")
 def domains(opensearch: RealOpenSearch) -> Iterator[None]:
-    """The node takes tokens of this key, and names that the console's address vouches for, while this module runs."""
-    before = opensearch.request("GET", _CONFIG)["config"]["dynamic"]
-    xff = {"enabled": True, "internalProxies": r"127\.0\.0\.1", "remoteIpHeader": "x-forwarded-for"}
-    token = _domain(7, "jwt", signing_key=base64.b64encode(_KEY).decode(), jwt_header="Authorization")
-    token["http_authenticator"]["config"]["subject_key"] = "sub"
-    proxied = _domain(8, "proxy", user_header="x-proxy-user", roles_header="x-proxy-roles")
-    made = {**before, "authc": {**before["authc"], "test_token": token, "test_proxy": proxied}}
-    made["http"] = {**before["http"], "xff": xff}
-    _configure(opensearch, made)
-    try:
+    """While this module runs the node takes tokens, and names that the console's address vouches for."""
+    with sign_in.further_ways(opensearch):
         yield
-    finally:
-        _configure(opensearch, before)
-
-
-def _configure(opensearch: RealOpenSearch, dynamic: dict[str, Any]) -> None:
-    opensearch.request("PATCH", _CONFIG, [{"op": "replace", "path": "/config/dynamic", "value": dynamic}])
 
 
 @dataclass(frozen=True)
@@ -102,7 +58,7 @@ def by_token(browser: httpx.Client, bearer: str) -> httpx.Response:
 
 def test_a_token_shows_what_security_lets_its_subject_see(fresh: Served, someone: Someone) -> None:
     with fresh.browser() as browser:
-        assert by_token(browser, f" Bearer {_jwt(someone.name)} ").status_code == 303
+        assert by_token(browser, f" Bearer {sign_in.token(someone.name)} ").status_code == 303
         page = browser.get("/").text
         assert len(rows(page)) == 1
         assert someone.name in page
@@ -112,9 +68,15 @@ def test_a_token_shows_what_security_lets_its_subject_see(fresh: Served, someone
 
 
 def test_every_token_that_does_not_get_in_has_the_same_answer_and_is_on_record(fresh: Served, someone: Someone) -> None:
-    tries = [_jwt(someone.name, secrets.token_bytes(64)), _jwt(someone.name, seconds=-600), "x", "é", "x" * 8_000]
+    tries = [
+        sign_in.token(someone.name, key=secrets.token_bytes(64)),
+        sign_in.token(someone.name, seconds=-600),
+        "x",
+        "é",
+        "x" * 8_000,
+    ]
     with fresh.browser() as browser:
-        answers = [by_token(browser, bearer) for bearer in [*tries, _jwt("token-nobody")]]
+        answers = [by_token(browser, bearer) for bearer in [*tries, sign_in.token("token-nobody")]]
     assert {answer.status_code for answer in answers} == {401}
     assert len({answer.text for answer in answers}) == 1
     assert "This token is not taken, or no role of it may look." in answers[0].text
@@ -128,7 +90,7 @@ def test_every_token_that_does_not_get_in_has_the_same_answer_and_is_on_record(f
 
 def test_a_token_that_ends_ends_the_session(fresh: Served, someone: Someone) -> None:
     with fresh.browser() as browser:
-        by_token(browser, _jwt(someone.name))
+        by_token(browser, sign_in.token(someone.name))
         session = fresh.session(browser)
         session.client.transport.connection_pool.connections[0].headers["authorization"] = "Bearer ended"
         assert browser.get("/").headers["location"].startswith("/sign-in?next=")
@@ -136,7 +98,7 @@ def test_a_token_that_ends_ends_the_session(fresh: Served, someone: Someone) -> 
 
 def test_an_export_is_the_tokens_too(fresh: Served, someone: Someone) -> None:
     with fresh.browser() as browser:
-        by_token(browser, _jwt(someone.name))
+        by_token(browser, sign_in.token(someone.name))
         given = {"token": token(browser, "/"), "format": "ndjson"}
         assert browser.post("/export", data=given).headers["content-type"] == "application/zip"
 
@@ -182,12 +144,12 @@ def test_a_proxy_that_passes_tokens_on_may_renew_them(
 ) -> None:
     with console(opensearch.url, opensearch.ca_file, tmp_path, trusting(["127.0.0.1"], None)) as made:
         with made.browser() as browser:
-            browser.headers["Authorization"] = f"Bearer {_jwt(someone.name)}"
+            browser.headers["Authorization"] = f"Bearer {sign_in.token(someone.name)}"
             browser.get("/", follow_redirects=True)
             session = made.session(browser)
-            browser.headers["Authorization"] = f"Bearer {_jwt(someone.name, seconds=900)}"
+            browser.headers["Authorization"] = f"Bearer {sign_in.token(someone.name, seconds=900)}"
             assert len(rows(browser.get("/").text)) == 1
             assert made.session(browser) is session
-            browser.headers["Authorization"] = f"Bearer {_jwt('token-nobody')}"
+            browser.headers["Authorization"] = f"Bearer {sign_in.token('token-nobody')}"
             assert browser.get("/").status_code == 303
         assert made.events.actions == ["user.login_succeeded"]
