@@ -48,10 +48,13 @@ class Loader(MemoryTransport):
         return 0
 
     def send(self) -> None:
-        if self._sent is not None:
-            self._sent.result()
+        self.wait()
         body, self._lines = b"\n".join([*self._lines, b""]), []
         self._sent = self._pool.submit(self._store, body)
+
+    def wait(self) -> None:
+        if self._sent is not None:
+            self._sent.result()
 
     def _store(self, body: bytes) -> None:
         assert not self._client.bulk(body=body)["errors"]
@@ -71,8 +74,9 @@ def load(client: OpenSearch, count: int) -> None:
             emit(audit, random, start + number * step)
             if number % 100_000 == 0:
                 print(f"loaded {number:,} of {count:,}", file=sys.stderr)
-        loader.send()
-        loader.send()
+        if count % BULK:
+            loader.send()
+        loader.wait()
     client.indices.refresh(index=INDEX_PATTERN)
 
 
