@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from auditpipe.pipeline import access, cluster_settings, principals, roles
+from auditpipe.pipeline import access, cluster_settings, granted, principals, roles
 from auditpipe.pipeline.check import Check, finding, ok, warn
 from auditpipe.pipeline.principals import Principals
 from auditpipe.schemas.identity import ALIAS, INDEX_PATTERN, INDEX_PREFIX
@@ -19,21 +19,21 @@ def examine(found: Principals) -> Iterator[Check]:
     odd = [*_grants(found), *_writers(found), *_others(found)]
     yield from odd
     if not odd:
-        people = {one.user for one in access.grants_of(found)}
+        people = {one.holder for one in granted.grants_of(found)}
         yield ok(_NAME, f"{len(people)} may look, each by auditpipe's own roles")
 
 
 def _grants(found: Principals) -> Iterator[Check]:
-    given = tuple(access.grants_of(found))
-    for user in sorted(access.mixed(given)):
+    given = tuple(granted.grants_of(found))
+    for user in sorted(granted.mixed(given, found.users)):
         sentence = f"{user} has a limited and an unlimited grant: the limit hides events from both"
-        yield finding(_NAME, sentence, f"`auditpipe access revoke {user}`, then grant what is meant")
+        yield finding(_NAME, sentence, f"revoke the one that is not meant; {_LIST}")
     for one in given:
         if one.ended:
-            sentence = f"a grant of {one.word} to {one.user} has ended, and with it all that they had"
-            yield warn(_NAME, sentence, f"`auditpipe access revoke {one.user} --role {one.word}`")
-        if one.note == access.ALTERED:
-            yield finding(_NAME, f"{one.role_name}, which {one.user} has, was altered by other means", _LIST)
+            sentence = f"a grant of {one.word} to {one.holder} has ended, and with it all that they had"
+            yield warn(_NAME, sentence, f"`auditpipe access revoke {one.flag} --role {one.word}`")
+        if one.note == granted.ALTERED:
+            yield finding(_NAME, f"{one.role_name}, which {one.holder} has, was altered by other means", _LIST)
 
 
 def _writers(found: Principals) -> Iterator[Check]:
@@ -57,7 +57,7 @@ def _others(found: Principals) -> Iterator[Check]:
 def is_foreign(found: Principals, name: str) -> bool:
     """Whether a role is not ours and reaches the events."""
     role = found.roles.get(name, {})
-    return name not in roles.BY_NAME and access.given_by(name, role) is None and _reaches(role)
+    return name not in roles.BY_NAME and granted.given_by(name, role) is None and _reaches(role)
 
 
 def _reaches(role: Mapping[str, Any]) -> bool:
@@ -87,10 +87,11 @@ def roles_of(found: Principals, user: str) -> Iterator[str]:
         named = any(fnmatchcase(user, member) for member in principals.members(mapping))
         if named or backend & set(mapping.get("backend_roles") or ()):
             yield name
-    yield from access.own_roles(entry)
+    yield from granted.own_roles(entry)
 
 
 def _people_of(found: Principals, role: str) -> list[str]:
     mapping = found.mappings.get(role, {})
-    direct = [user for user, entry in found.users.items() if role in access.own_roles(entry)]
-    return [*principals.members(mapping), *access.outside(mapping), *direct]
+    backend = [f"backend role {name}" for name in principals.members(mapping, "backend_roles")]
+    direct = [user for user, entry in found.users.items() if role in granted.own_roles(entry)]
+    return [*principals.members(mapping), *backend, *granted.outside(mapping), *direct]
