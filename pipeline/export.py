@@ -21,6 +21,7 @@ from auditpipe.pipeline.tabular import csv_header, csv_row
 from auditpipe.pipeline.visible import json_bytes
 from auditpipe.schemas.errors import NotAllowed, NotFinished, UsageError
 from auditpipe.schemas.identity import format_time
+from auditpipe.schemas.settings import Settings
 
 Format = Literal["ndjson", "csv"]
 #: Called with the number of events to come; gives what is called with each number written.
@@ -38,6 +39,14 @@ class Request:
     filters: Filters
     format: Format = "ndjson"
     purpose: str | None = None
+
+
+def purpose_of(settings: Settings, given: str | None) -> str | None:
+    """The purpose of an export, without blanks around it. UsageError: there has to be one, and there is none."""
+    purpose = (given or "").strip() or None
+    if purpose is None and settings.require_purpose:
+        raise UsageError("every export has to say why here (the setting require_purpose): say it (--purpose TEXT)")
+    return purpose
 
 
 def silent(_total: int) -> AbstractContextManager[Callable[[int], None]]:
