@@ -31,8 +31,9 @@ Order = Literal["asc", "desc"]
 
 #: How long a point in time outlives the last request on it; a slow disk may pause an export for so long.
 KEEP_ALIVE = "5m"
-#: A month that was closed is asked too, and refuses: by default it would be passed over without a word.
-ALL_MONTHS = "open,closed"
+#: A month that was closed is asked too, and refuses; one that somebody has hidden is read. By default both would be
+#: passed over without a word.
+ALL_MONTHS = "all"
 #: Documents in one answer: at 1 kB each about 2 MB, large enough that the round trip does not count.
 BATCH = 2_000
 #: A page up to this size is one request; beyond, a point in time holds the view still between requests.

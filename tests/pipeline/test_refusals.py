@@ -13,10 +13,12 @@ from tests.pipeline.refusals.verdicts import Verdict
 pytestmark = pytest.mark.opensearch
 
 CERTIFICATE, LIMITED, NOBODY = "admin certificate", "of one organization", "nobody"
+#: Who has Security's own role `all_access`, as the user `admin` of other clusters has.
+CLUSTER_ADMIN = "cluster's admin"
 TITLES = {role.title: role.name for role in roles.ROLES}
 WRITER, ADMIN, SUPER_ADMIN, AUDITOR = TITLES
 #: The admin certificate comes last: it alone is expected to alter anything.
-COLUMNS = (WRITER, ADMIN, SUPER_ADMIN, AUDITOR, LIMITED, NOBODY, CERTIFICATE)
+COLUMNS = (WRITER, ADMIN, SUPER_ADMIN, AUDITOR, LIMITED, NOBODY, CLUSTER_ADMIN, CERTIFICATE)
 REFUSED, ALLOWED = Verdict.REFUSED, Verdict.ALLOWED
 
 Rows = list[tuple[Call, dict[str, Verdict]]]
@@ -29,7 +31,8 @@ def people(opensearch: RealOpenSearch, ground: Ground) -> dict[str, OpenSearch]:
     grant = access.Grant(str(limited.get("username")), "admin", organization)
     access.grant(opensearch.client(opensearch.super_admin), grant)
     named = {title: opensearch.add_user(name) for title, name in TITLES.items()}
-    everyone = {**named, LIMITED: limited, NOBODY: opensearch.add_user(), CERTIFICATE: opensearch.admin}
+    everyone = {**named, LIMITED: limited, NOBODY: opensearch.add_user()}
+    everyone |= {CLUSTER_ADMIN: opensearch.add_user("all_access"), CERTIFICATE: opensearch.admin}
     return {name: opensearch.client(settings) for name, settings in everyone.items()}
 
 
