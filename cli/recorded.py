@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from auditpipe.cli import emitting
-from auditpipe.pipeline.export import reader_name
+from auditpipe.pipeline.export import name_in, whoami
 from auditpipe.schemas.errors import AuditpipeError, Conflict, NotAllowed, NotFinished, SpoolError, UsageError
 from auditpipe.schemas.settings import Settings
 
@@ -86,7 +86,7 @@ def on_record(
 def _begin(attempt: _Attempt, client: OpenSearch, asked: Mapping[str, Any]) -> None:
     """Who asks is who the node says it is, not a name in the settings."""
     try:
-        who = reader_name(client)
+        who = name_in(whoami(client))
     except NotAllowed:
         attempt.emit("failure", "bad_credentials", **asked)
         raise

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from auditpipe.pipeline import access, cluster_settings, granted, principals, roles
+from auditpipe.pipeline import access, cluster_settings, granted, principals, purpose, roles
 from auditpipe.pipeline.check import Check, finding, ok, warn
 from auditpipe.pipeline.principals import Principals
 from auditpipe.schemas.identity import ALIAS, INDEX_PATTERN, INDEX_PREFIX
@@ -38,7 +38,7 @@ def _grants(found: Principals) -> Iterator[Check]:
 
 def _writers(found: Principals) -> Iterator[Check]:
     for user in sorted(access.writers(found)):
-        others = sorted(set(roles_of(found, user)) - {roles.WRITER})
+        others = sorted(set(roles_of(found, user)) - {roles.WRITER, purpose.ROLE})
         if others:
             sentence = f"{user} ships events and has {', '.join(others)} too: such a rule may stop it from storing any"
             yield finding(_NAME, sentence, f"take {user} out of these; readers are other accounts")

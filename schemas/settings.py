@@ -45,11 +45,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("forward_ca_file", "speak TLS to the shipper and check it against these authorities (PEM)"),
     Setting("spool_dir", "where events wait until they are acknowledged"),
     Setting("home", "state of the local stack: certificates, passwords, data, profiles"),
-    Setting("require_purpose", "`yes`: no export without a purpose"),
     Setting("fluent_bit", "the fluent-bit program, if it is not on PATH; `none` means: use the relay"),
 )
-#: How a setting says yes, and no.
-_YES, _NO = frozenset(("1", "yes", "true", "on")), frozenset(("", "0", "no", "false", "off"))
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 _Layer = Mapping[str, str]
 
@@ -85,14 +82,6 @@ class Settings:
     def token(self) -> str | None:
         """The bearer token, from its file."""
         return read_secret(self.values["token_file"], "token_file")
-
-    @property
-    def require_purpose(self) -> bool:
-        """Whether every export has to say why. SettingsError for what is neither yes nor no."""
-        said = (self.values["require_purpose"] or "").strip().lower()
-        if said not in _YES | _NO:
-            raise SettingsError(f"{_BY_NAME['require_purpose'].variable}: expected yes or no, got {said!r}")
-        return said in _YES
 
     @property
     def home(self) -> Path:

@@ -170,6 +170,7 @@ def list_(*, settings: Settings, output: str) -> None:
 
 command.add_command(access_log.check)
 command.add_command(access_log.log)
+command.add_command(access_log.require_purpose)
 
 
 def _connect(settings: Settings, tool: str, change: str | None = None, reason: str | None = None) -> OpenSearch:

@@ -10,7 +10,7 @@ from auditpipe.cli import terminal
 from auditpipe.cli.options import connection_options, filter_options
 from auditpipe.cli.progress import bar
 from auditpipe.pipeline.client import connect, tool_id
-from auditpipe.pipeline.export import Format, Request, check_free, purpose_of, to_file, to_stream, write_alone
+from auditpipe.pipeline.export import Format, Request, check_free, to_file, to_stream, write_alone
 from auditpipe.pipeline.manifest import Manifest, path_beside
 from auditpipe.pipeline.query import Filters
 from auditpipe.schemas.errors import UsageError
@@ -24,7 +24,7 @@ from auditpipe.schemas.settings import Settings
 @click.option(
     "--purpose",
     metavar="TEXT",
-    help="Why; kept in the manifest and in the node's record of who looked. AUDITPIPE_REQUIRE_PURPOSE=yes demands it.",
+    help="Why; kept in the manifest and in the node's record of who looked.",
 )
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @click.option("--manifest", "manifest_file", metavar="FILE", help="With --to -: where the manifest goes.")
@@ -50,7 +50,7 @@ def command(
     """
     if not to or manifest_file == "":
         raise UsageError(f"--{'manifest' if to else 'to'}: expected the name of a file, got an empty one")
-    purpose = purpose_of(settings, purpose)
+    purpose = (purpose or "").strip() or None
     signal.signal(signal.SIGTERM, _stop)
     client = connect(settings, opaque_id=tool_id("export", purpose))
     request = Request(filters, kind, purpose)

@@ -45,7 +45,6 @@ def listing(visit: Visit) -> Response:
         "choices": filters.CHOICES,
         "ranges": RANGES,
         "suggestions": _suggestions(visit.who),
-        "purpose_required": visit.console.settings.require_purpose,
         "picture": (histogram.WIDTH, histogram.HEIGHT),
     }
     try:

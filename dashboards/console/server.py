@@ -86,7 +86,7 @@ def _check_public(listen: Listen) -> None:
 def serve(settings: Settings, listen: Listen, record: Record, started: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT. SettingsError, NotFinished (the address is taken)."""
     check(listen)
-    settings.url, settings.require_purpose  # noqa: B018 - said now if they are wrong, and not at the first sign-in
+    settings.url  # noqa: B018 - said now if there is none, and not at the first sign-in
     console = Console(settings, record, listen.secure)
     config = uvicorn.Config(
         application(console, listen.hosts),

@@ -33,6 +33,8 @@ class Session:
     settings: Settings = field(repr=False)  # with the password
     client: OpenSearch = field(repr=False)
     id: str = field(default_factory=lambda: secrets.token_hex(8))
+    #: Whether an export had to have a purpose when they signed in: a hint for the form, the export itself asks anew.
+    purpose_required: bool = False
     form_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     views: Views = field(default_factory=Views)
     suggestions: dict[str, list[str]] = field(default_factory=dict)
