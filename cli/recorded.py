@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from auditpipe.cli import emitting
-from auditpipe.pipeline.export import name_in, whoami
 from auditpipe.schemas.errors import AuditpipeError, Conflict, NotAllowed, NotFinished, SpoolError, UsageError
 from auditpipe.schemas.settings import Settings
 
@@ -85,6 +84,8 @@ def on_record(
 
 def _begin(attempt: _Attempt, client: OpenSearch, asked: Mapping[str, Any]) -> None:
     """Who asks is who the node says it is, not a name in the settings."""
+    from auditpipe.pipeline.export import name_in, whoami
+
     try:
         who = name_in(whoami(client))
     except NotAllowed:
