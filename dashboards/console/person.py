@@ -6,8 +6,9 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from auditpipe.dashboards.console.sessions import Session
-from auditpipe.pipeline import purpose, roles
+from auditpipe.pipeline import roles
 from auditpipe.pipeline.client import connect, edge, tool_id
+from auditpipe.pipeline.purpose import is_required
 from auditpipe.pipeline.reader import ask_all_shards
 from auditpipe.schemas.errors import AuditpipeError, NotAllowed, SettingsError
 from auditpipe.schemas.settings import Settings
@@ -25,9 +26,9 @@ def settings_for(console: Settings, name: str, password: str) -> Settings:
     return Settings({**values, "username": name, "password": password}, "the sign-in page")
 
 
-def client_for(settings: Settings, tool: str = "console", why: str | None = None) -> OpenSearch:
+def client_for(settings: Settings, tool: str = "console", purpose: str | None = None) -> OpenSearch:
     """A client that says `auditpipe/VERSION console`, and the purpose, to the node's own record."""
-    return connect(settings, opaque_id=tool_id(tool, why), read_seconds=READ_SECONDS)
+    return connect(settings, opaque_id=tool_id(tool, purpose), read_seconds=READ_SECONDS)
 
 
 def sign_in(console: Settings, name: str, password: str) -> Session:
@@ -46,8 +47,8 @@ def sign_in(console: Settings, name: str, password: str) -> Session:
     except AuditpipeError:
         client.close()
         raise
-    required = purpose.is_required(told)
-    return Session(name, roles.SUPER_ADMIN in _roles(told), settings, client, purpose_required=required)
+    is_super_admin = roles.SUPER_ADMIN in _roles(told)
+    return Session(name, is_super_admin, settings, client, purpose_required=is_required(told))
 
 
 def is_unknown(error: AuditpipeError) -> bool:
