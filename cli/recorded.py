@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 SERVICE = "auditpipe-access"
 GRANTED, REVOKED = "user.audit_access.granted", "user.audit_access.revoked"
 
+#: How long the end of the stream may take to be acknowledged.
+_LAST_SECONDS = 0.5
+
 #: The reason of an error that leaves everything as it was.
 _REASONS: tuple[tuple[type[AuditpipeError], str], ...] = (
     (NotAllowed, "not_allowed"),
@@ -72,7 +75,7 @@ def on_record(
     from auditpipe.emitters.options import SpoolOptions
 
     emitting.silence()
-    with emitting.audit_log(SERVICE, settings, exit_timeout=0.5, spool=SpoolOptions(fsync="always")) as audit:
+    with emitting.audit_log(SERVICE, settings, spool=SpoolOptions(fsync="always")) as audit:
         attempt = _Attempt(audit, action, target, {"reason": reason} if reason else None)
         try:
             with _ending(attempt, asked):
@@ -123,5 +126,7 @@ def _done(attempt: _Attempt, what: Mapping[str, Any]) -> None:
 
 def _tell(attempt: _Attempt, settings: Settings) -> None:
     """Where the events are, unless they have all arrived: then it is as it should be, and not worth a line."""
-    if attempt.emitted and not emitting.settle(attempt.audit, patient=False):
+    settled = not attempt.emitted or emitting.settle(attempt.audit, patient=False)
+    if not settled:
         emitting.say_state(attempt.emitted, False, attempt.audit.stats().problem, settings)
+    attempt.audit.close(_LAST_SECONDS if settled else 0)

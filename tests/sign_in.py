@@ -34,9 +34,10 @@ def further_ways(opensearch: RealOpenSearch) -> Iterator[None]:
     """Within it the node takes tokens and a proxy's headers too: what securityadmin.sh does with a new config.yml."""
     before = opensearch.request("GET", _DOCUMENT)["_source"]["config"]
     config = json.loads(base64.b64decode(before))
-    config["dynamic"]["authc"] |= {"token": _domain(1, _token()), "proxy": _domain(2, _proxy())}
-    config["dynamic"]["authc"]["internal_users"]["order"] = 9
-    config["dynamic"]["http"]["xff"] = {"enabled": True, "internalProxies": r"127\.0\.0\.1"}
+    dynamic = config["config"]["dynamic"]
+    dynamic["authc"] |= {"token": _domain(1, _token()), "proxy": _domain(2, _proxy())}
+    dynamic["authc"]["internal_users"]["order"] = 9
+    dynamic["http"]["xff"] = {"enabled": True, "internalProxies": r"127\.0\.0\.1"}
     try:
         _put(opensearch, base64.b64encode(json.dumps(config).encode()).decode())
         yield

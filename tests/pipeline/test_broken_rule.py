@@ -10,7 +10,7 @@ from auditpipe.pipeline import roles
 from tests.builders import event
 from tests.conftest import RealOpenSearch
 from tests.pipeline.test_looked import environment
-from tests.stored import organization, run, store
+from tests.stored import organization, run_here, store
 
 pytestmark = pytest.mark.opensearch
 API = "/_plugins/_security/api"
@@ -47,12 +47,12 @@ def test_it_is_not_allowed_to_the_person(opensearch: RealOpenSearch, words: str)
             "verify",
             "tail",
         ):
-            done = run(*line.split(), env=environment(person))
+            done = run_here(*line.split(), env=environment(person))
             assert done.code == 4, (line, done)
             assert "has a rule that the node can't apply" in done.err and "Super Admin" in done.err, (line, done)
             assert not any(mine in text for text in (done.out, done.err.replace(line, ""))), done
             assert "no_such" not in done.err and "organization.id" not in done.err
-        checked = run("doctor", env=opensearch.environment("operator"))
+        checked = run_here("doctor", env=opensearch.environment("operator"))
         assert name in checked.out
     finally:
         opensearch.request("DELETE", f"{API}/internalusers/{person.get('username')}")

@@ -19,7 +19,7 @@ from auditpipe.schemas.identity import index_of, parse_time
 from auditpipe.schemas.settings import Settings
 from tests.builders import Document, seal, stream
 from tests.conftest import RealOpenSearch
-from tests.stored import organization, run, store
+from tests.stored import organization, run_here, store
 
 pytestmark = pytest.mark.opensearch
 
@@ -144,16 +144,16 @@ def test_a_hidden_month_is_read_all_the_same(
     wanted = {"query": {"term": {"organization.id": ground.organization}}}
     assert opensearch.request("POST", "/audit-events-*/_count", wanted)["count"] == 0
     env = opensearch.environment()
-    found = run("search", "--org", ground.organization, "--sort", "asc", "-o", "ndjson", env=env)
+    found = run_here("search", "--org", ground.organization, "--sort", "asc", "-o", "ndjson", env=env)
     assert found.documents == ground.events
-    exported = run("export", "--org", ground.organization, "--to", "-", env=env)
+    exported = run_here("export", "--org", ground.organization, "--to", "-", env=env)
     assert exported.documents == ground.events
-    verified = run("verify", "--org", ground.organization, env=env)
+    verified = run_here("verify", "--org", ground.organization, env=env)
     assert verified.code == 0 and "3 events in 1 stream" in verified.err
 
 
 def verified(opensearch: RealOpenSearch, ground: Ground) -> list[dict[str, Any]]:
-    done = run("verify", "--org", ground.organization, "-o", "json", env=opensearch.environment())
+    done = run_here("verify", "--org", ground.organization, "-o", "json", env=opensearch.environment())
     assert done.code == 1, done
     findings: list[dict[str, Any]] = json.loads(done.out)["findings"]
     return findings

@@ -16,7 +16,7 @@ from tests.builders import Document, event
 from tests.conftest import RealOpenSearch
 from tests.dashboards.console.conftest import Served, console, sign_in
 from tests.pipeline.test_looked import environment
-from tests.stored import COMMAND, run, store
+from tests.stored import COMMAND, run_here, store
 from tests.stored import environment as shell
 
 pytestmark = pytest.mark.opensearch
@@ -94,7 +94,7 @@ def test_no_command_shows_anything(nobody: Settings, stored: Document, tmp_path:
     arguments = line.replace("EVENT", stored["event"]["id"]).split()
     env = {**environment(nobody), "AUDITPIPE_SPOOL_DIR": str(tmp_path / "spool"), "AUDITPIPE_FORWARD": "127.0.0.1:1"}
     (tmp_path / "letters").mkdir(mode=0o700)
-    done = run(*arguments, env=env, cwd=tmp_path)
+    done = run_here(*arguments, env=env, cwd=tmp_path)
     assert done.code == COMMANDS[line], done
     told = [word for word in (CANARY, stored["audit"]["hash"]) if word in done.out + done.err]
     assert told == [word for word in (CANARY,) if word in line and word in done.err], done

@@ -12,7 +12,7 @@ from tests.builders import event
 from tests.conftest import RealOpenSearch
 from tests.dashboards.console.conftest import console, token
 from tests.pipeline.test_looked import environment
-from tests.stored import organization, run, store
+from tests.stored import organization, run_here, store
 
 pytestmark = pytest.mark.opensearch
 
@@ -32,23 +32,23 @@ def reader(opensearch: RealOpenSearch) -> Settings:
 @pytest.fixture
 def required(opensearch: RealOpenSearch) -> Iterator[None]:
     env = opensearch.environment()
-    assert run("access", "require-purpose", "on", env=env).code == 0
+    assert run_here("access", "require-purpose", "on", env=env).code == 0
     try:
         yield
     finally:
-        assert run("access", "require-purpose", "off", env=env).code == 0
+        assert run_here("access", "require-purpose", "off", env=env).code == 0
 
 
 def test_it_is_optional_until_a_super_admin_says_otherwise(
     opensearch: RealOpenSearch, reader: Settings, org: str
 ) -> None:
-    done = run("export", "--org", org, "--to", "-", env=environment(reader))
+    done = run_here("export", "--org", org, "--to", "-", env=environment(reader))
     assert done.code == 0 and len(done.documents) == 1
     for state in ("on", "off"):
-        refused = run("access", "require-purpose", state, env=environment(reader))
+        refused = run_here("access", "require-purpose", state, env=environment(reader))
         assert refused.code == 4 and "Super Admin" in refused.err
     env = opensearch.environment()
-    assert run("access", "require-purpose", "off", env=env).code == 0  # it is off: fine
+    assert run_here("access", "require-purpose", "off", env=env).code == 0  # it is off: fine
 
 
 @pytest.mark.parametrize("given", [(), ("--purpose", ""), ("--purpose", "  ")])
@@ -56,16 +56,16 @@ def test_without_one_nothing_is_exported(
     required: None, reader: Settings, org: str, tmp_path: Path, given: tuple[str, ...]
 ) -> None:
     for target in ("-", "f.ndjson"):
-        done = run("export", "--org", org, "--to", target, *given, env=environment(reader), cwd=tmp_path)
+        done = run_here("export", "--org", org, "--to", target, *given, env=environment(reader), cwd=tmp_path)
         assert done.code == 2 and "give it a purpose (--purpose TEXT)" in done.said, done
         assert done.out == "" and list(tmp_path.iterdir()) == []
 
 
 def test_with_one_all_is_as_ever(required: None, reader: Settings, org: str, tmp_path: Path) -> None:
-    done = run("export", "--org", org, "--to", "f", "--purpose", " why ", env=environment(reader), cwd=tmp_path)
+    done = run_here("export", "--org", org, "--to", "f", "--purpose", " why ", env=environment(reader), cwd=tmp_path)
     assert done.code == 0, done
     assert json.loads((tmp_path / "f.manifest.json").read_text())["purpose"] == "why"
-    assert run("search", "--org", org, env=environment(reader)).code == 0
+    assert run_here("search", "--org", org, env=environment(reader)).code == 0
 
 
 def test_the_console_asks_for_it_too(
@@ -83,11 +83,11 @@ def test_the_console_asks_for_it_too(
 def test_the_role_allows_nothing_and_nobody_misses_anything_by_it(opensearch: RealOpenSearch, required: None) -> None:
     """It is everyone's, the shipper's too."""
     nobody, shipper = opensearch.add_user(), opensearch.client(opensearch.shipper)
-    assert run("search", env=environment(nobody)).code == 4
+    assert run_here("search", env=environment(nobody)).code == 4
     told = shipper.transport.perform_request("GET", "/_plugins/_security/authinfo")
     assert purpose.is_required(told)
     document = event()
     index = "audit-events-2026.10"
     shipper.create(index=index, id=document["event"]["id"], body=document)
-    done = run("doctor", env=opensearch.environment("operator"))
+    done = run_here("doctor", env=opensearch.environment("operator"))
     assert purpose.ROLE not in done.out
