@@ -12,7 +12,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from auditpipe.pipeline import doctor_people, doctor_shipper, principals, provision, rest, writeonce
+from auditpipe.pipeline import doctor_people, doctor_rules, doctor_shipper, principals, provision, rest, writeonce
 from auditpipe.pipeline.check import Check as Check
 from auditpipe.pipeline.check import Level as Level
 from auditpipe.pipeline.check import finding as finding
@@ -226,7 +226,9 @@ def _settings(settings: Settings, client: OpenSearch) -> Iterator[Check]:
 
 
 def _people(client: OpenSearch) -> Iterator[Check]:
-    yield from doctor_people.examine(principals.read(client))
+    found = principals.read(client)
+    yield from doctor_people.examine(found)
+    yield from doctor_rules.examine(client, found)
 
 
 def _who_looked(settings: Settings, client: OpenSearch) -> Iterator[Check]:

@@ -49,7 +49,7 @@ def _others(found: Principals) -> Iterator[Check]:
     for name in sorted(found.roles):
         if not is_foreign(found, name):
             continue
-        if people := _people_of(found, name):
+        if people := people_of(found, name):
             sentence = f"the role {name} has rights on {INDEX_PATTERN}, and {', '.join(people)} may use them"
             yield warn("other roles", sentence, "narrow its index patterns, or unmap it, if that is not meant")
 
@@ -57,16 +57,18 @@ def _others(found: Principals) -> Iterator[Check]:
 def is_foreign(found: Principals, name: str) -> bool:
     """Whether a role is not ours and reaches the events."""
     role = found.roles.get(name, {})
-    return name not in roles.BY_NAME and granted.given_by(name, role) is None and _reaches(role)
+    return name not in roles.BY_NAME and granted.given_by(name, role) is None and any(_on_events(role))
 
 
-def _reaches(role: Mapping[str, Any]) -> bool:
-    return any(
-        _matches(pattern)
-        for permission in role.get("index_permissions", [])
-        if permission.get("allowed_actions")
-        for pattern in permission.get("index_patterns", [])
-    )
+def rules_of(role: Mapping[str, Any]) -> Iterator[str]:
+    """The rules (document-level security, JSON text) of a role on the events."""
+    yield from filter(None, (permission.get("dls") for permission in _on_events(role)))
+
+
+def _on_events(role: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for permission in role.get("index_permissions", []):
+        if permission.get("allowed_actions") and any(map(_matches, permission.get("index_patterns", []))):
+            yield permission
 
 
 def _matches(pattern: str) -> bool:
@@ -90,7 +92,8 @@ def roles_of(found: Principals, user: str) -> Iterator[str]:
     yield from granted.own_roles(entry)
 
 
-def _people_of(found: Principals, role: str) -> list[str]:
+def people_of(found: Principals, role: str) -> list[str]:
+    """Who has a role, as its mapping and the internal users' own entries say."""
     mapping = found.mappings.get(role, {})
     backend = [f"backend role {name}" for name in principals.members(mapping, "backend_roles")]
     direct = [user for user, entry in found.users.items() if role in granted.own_roles(entry)]
