@@ -14,6 +14,8 @@ from auditpipe.schemas.identity import ALIAS
 _USER = re.compile(r"User \[name=(.*?), backend_roles=")
 _PERMISSION = re.compile(r"no permissions for \[([^\]]*)\]")
 _MISSING_SHARD = re.compile(r"\[[^][]+\]\[\d+\]")
+#: Of an index without the fields that every month has: no query of a person names what to sort by.
+_UNSORTABLE = "in order to sort on"
 #: Of a rule that looks something up (`terms`), to a request that such a rule does not work with: a point in time.
 _FILTER_LEVEL = "Unsupported request type for filter level DLS"
 _DLS = "Error while evaluating DLS/FLS privileges"
@@ -72,6 +74,11 @@ def translate_transport(error: TransportError, peer: Peer) -> AuditpipeError:
         return OutOfReach(f"{peer.url}: a month is closed: an operator has to open it (`auditpipe doctor` names it)")
     if status == 404 and kind == "search_context_missing_exception":
         return NotFinished(f"{peer.url}: the view of the data expired while it was read: run the command again")
+    if status == 400 and _UNSORTABLE in reason:
+        return OutOfReach(
+            f"{peer.url}: an index that is not auditpipe's is among the months ({reason}): nothing is shown, because it"
+            " would not be all; `auditpipe doctor` names it"
+        )
     if status == 400 and kind in _QUERY_ERRORS:
         return BadFilter(f"OpenSearch can't read this query: {reason}")
     if status == 503 and kind == "search_phase_execution_exception":
