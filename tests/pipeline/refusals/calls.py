@@ -5,10 +5,12 @@ test's own ground.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from opensearchpy import OpenSearch
 
 from auditpipe.pipeline import roles
 from tests.pipeline.refusals.ground import API, Ground, Request, id_of
@@ -36,11 +38,14 @@ class Area(StrEnum):
 
 @dataclass(frozen=True)
 class Call:
-    """One request. `refusals` are the statuses that refuse it; any other but 200 is a mistake in this table."""
+    """One request, or what makes it with the admin certificate before each try.
+
+    `refusals` are the statuses that refuse it; any other but 200 is a mistake in this table.
+    """
 
     area: Area
     words: str
-    request: Request
+    request: Request | Callable[[OpenSearch], Request]
     judge: Judge = done
     undo: tuple[Request, ...] = ()
     refusals: frozenset[int] = frozenset({403})
@@ -71,7 +76,7 @@ def _read(g: Ground) -> Iterator[Call]:
         ("mget", ("POST", f"/{g.month}/_mget", {"ids": two}), shown),
         ("msearch", ("POST", "/_msearch", lines), shown),
         ("search and keep a scroll", ("POST", f"/{g.month}/_search?scroll=1s", search), shown),
-        ("go on with a scroll", ("POST", "/_search/scroll", {"scroll_id": g.scroll, "scroll": "5m"}), done),
+        ("go on with a scroll", g.scroll, done),
         ("open a point in time", ("POST", f"/{g.month}/_search/point_in_time?keep_alive=1s", None), done),
         ("search in a point in time", ("POST", "/_search", {"pit": {"id": g.pit}, **search}), shown),
         ("list all points in time", ("GET", "/_search/point_in_time/_all", None), done),
@@ -130,7 +135,8 @@ def _alter(g: Ground) -> Iterator[Call]:
     victim, row = id_of(g.victim), {"message": f"altered by {g.name}"}
     again, query = (g.put_victim,), {"query": {"term": {"event.id": id_of(g.victim)}}}
     # The versions that are there: these two are the first documents of their month, in this order.
-    over = {"source": {"index": g.name, **query}, "dest": {"index": g.month}}
+    same_id = {"query": {"ids": {"values": [victim]}}}
+    over = {"source": {"index": g.name, **same_id}, "dest": {"index": g.month}}
     second = _bulk(g, "index", id_of(g.mine), row, if_seq_no=1, if_primary_term=1)
     yield Call(Area.ALTER, "bulk overwrite by if_seq_no", second, undo=(g.put_mine,), refusals=NOT_WRITTEN)
     replaced = f"/{g.month}/_doc/{victim}"

@@ -38,7 +38,6 @@ class Ground:
     mine: Document
     theirs: Document
     victim: Document
-    scroll: str
     pit: str
 
     @property
@@ -69,6 +68,11 @@ class Ground:
     def _put(self, document: Document) -> Request:
         return ("PUT", f"/{self.month}/_doc/{id_of(document)}?refresh=true", document)
 
+    def scroll(self, client: OpenSearch) -> Request:
+        """Go on with a scroll that somebody else has just begun: the node forgets one that a stranger asks for."""
+        begun = send(client, ("POST", f"/{self.month}/_search?scroll=5m", {"size": 1}))["_scroll_id"]
+        return ("POST", "/_search/scroll", {"scroll_id": begun, "scroll": "1s"})
+
     @staticmethod
     def put_user(name: str) -> Request:
         """Make a user with a password that nobody knows."""
@@ -98,9 +102,8 @@ def prepared(client: OpenSearch) -> Iterator[Ground]:
         send(client, ("PUT", f"/{month}", None))
         for document in (victim, mine, theirs):
             send(client, ("PUT", f"/{month}/_create/{id_of(document)}?refresh=true", document))
-        scroll = send(client, ("POST", f"/{month}/_search?scroll=5m", {"size": 1}))["_scroll_id"]
         pit = send(client, ("POST", f"/{month}/_search/point_in_time?keep_alive=5m", None))["pit_id"]
-        ground = Ground(name, month, _SPARE, _CLOSED, mine, theirs, victim, scroll, pit)
+        ground = Ground(name, month, _SPARE, _CLOSED, mine, theirs, victim, pit)
         for request in _requests(ground):
             send(client, request)
         yield ground
@@ -126,6 +129,8 @@ def _requests(ground: Ground) -> Iterator[Request]:
     yield "PUT", f"/_index_template/{name}", {"index_patterns": [f"{name}-none-*"]}
     yield "PUT", f"/_snapshot/{name}", {"type": "fs", "settings": {"location": name}}
     yield "PUT", f"/{ground.closed}", _SPARE_BODY
+    # A search by the alias would fail at a closed index.
+    yield "POST", "/_aliases", {"actions": [{"remove": {"index": ground.closed, "alias": "audit-events"}}]}
     yield ground.take_snapshot
     yield "POST", f"/{ground.closed}/_close", None
     yield ground.put_user(name)
