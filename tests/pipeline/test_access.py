@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from opensearchpy.exceptions import AuthorizationException
 
 from auditpipe.cli.commands.access import command
-from auditpipe.pipeline import access, granted, limits, principals, rest
+from auditpipe.pipeline import access, granted, limits, principals
 from auditpipe.pipeline.access import Grant
 from auditpipe.pipeline.client import edge
 from auditpipe.schemas.errors import AuditpipeError, Conflict, NotAllowed, UsageError
@@ -268,44 +268,6 @@ def test_a_super_admin_made_by_a_grant_can_grant_until_it_is_taken_back(opensear
     assert run(opensearch, "grant", third, "--role", "admin", settings=second).exception is None
     assert run(opensearch, "revoke", name).return_value == 0
     assert isinstance(run(opensearch, "revoke", third, settings=second).exception, NotAllowed)
-
-
-def test_the_last_super_admin_stays() -> None:
-    ada, ben, kim = Grant("ada", "super-admin"), Grant("ben", "super-admin"), Grant("kim", "admin")
-    access.refuse_last([ada, ben, kim], [ada])
-    access.refuse_last([ada, kim], [kim])
-    staff = Grant("ada", "super-admin", backend=True)
-    access.refuse_last([ada, staff], [ada])
-    access.refuse_last([ada, staff], [staff])
-    for everyone in ([ada, kim], [ada, replace(ada, direct=True)]):
-        with pytest.raises(NotAllowed, match="ada is the last Super Admin"):
-            access.refuse_last(everyone, [one for one in everyone if one.user == "ada"])
-    with pytest.raises(NotAllowed, match="backend role ada is the last Super Admin"):
-        access.refuse_last([staff, kim], [staff])
-
-
-@pytest.mark.parametrize(
-    ("mapping", "users", "backend"),
-    [
-        ({"users": ["ada"]}, {"ada": {}}, False),
-        ({}, {"ada": {"opendistro_security_roles": ["audit_super_admin"]}}, False),
-        ({"backend_roles": ["ada"]}, {}, True),
-    ],
-)
-@pytest.mark.parametrize("word", [None, "super-admin"])
-def test_no_way_of_having_it_lets_the_last_super_admin_go(
-    monkeypatch: pytest.MonkeyPatch, mapping: Any, users: Any, backend: bool, word: str | None
-) -> None:
-    """By whichever entry they have it, and though an Admin would be left: nothing is sent to the node."""
-    made = {name: {"description": "auditpipe: x"} for name in granted.WORDS.values()}
-    found = principals.Principals(made, {"audit_super_admin": mapping, "audit_admin": {"users": ["kim"]}}, users)
-    sent: list[Any] = []
-    monkeypatch.setattr(principals, "read", lambda _client: found)
-    monkeypatch.setattr(rest, "get", lambda *_: {})
-    monkeypatch.setattr(rest, "send", lambda _client, request: sent.append(request))
-    with pytest.raises(NotAllowed, match="last Super Admin"):
-        access.revoke(None, "ada", word, backend=backend)  # type: ignore[arg-type]
-    assert sent == []
 
 
 @opensearch_test
