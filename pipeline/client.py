@@ -21,7 +21,7 @@ from opensearchpy.exceptions import ImproperlyConfigured, OpenSearchException, S
 from opensearchpy.serializer import JSONSerializer
 from urllib3 import Timeout
 
-from auditpipe.pipeline.answers import Peer, translate_transport
+from auditpipe.pipeline.answers import Peer, peer_of, translate_transport
 from auditpipe.schemas.errors import AuditpipeError, OutOfReach, SettingsError, UsageError
 from auditpipe.schemas.settings import Settings, is_loopback
 
@@ -103,7 +103,7 @@ def edge() -> Iterator[None]:
 
 def translate(error: Exception) -> AuditpipeError:
     """Ours for theirs: OutOfReach, NotAllowed, BadFilter, NotFinished, or the base class for what is a bug."""
-    peer = getattr(error, "peer", None) or Peer("OpenSearch", "you")
+    peer = peer_of(error)
     if isinstance(error, AuditpipeError):
         return error
     if isinstance(error, TransportError):

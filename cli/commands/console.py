@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from auditpipe.cli import emitting
 from auditpipe.cli.options import connection_options
 from auditpipe.schemas.errors import SettingsError, UsageError
 from auditpipe.schemas.settings import Settings, host_and_port
@@ -57,7 +58,6 @@ def command(
     from auditpipe.dashboards.console import actions_file
     from auditpipe.dashboards.console.proxy import trusting
     from auditpipe.dashboards.console.server import Listen, serve
-    from auditpipe.emitters import AuditLog
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     for chatty in ("opensearch", "uvicorn.error"):
@@ -65,15 +65,7 @@ def command(
     host, port = _address(listen)
     where = Listen(host, port, tls_cert_file, tls_key_file, public_url)
     proxy = trusting(trusted_proxy, proxy_user_header)
-    forward_host, forward_port = settings.forward
-    with AuditLog(
-        "auditpipe-console",
-        actions=actions_file(),
-        forward=f"[{forward_host}]:{forward_port}" if ":" in forward_host else f"{forward_host}:{forward_port}",
-        forward_ca_file=settings.get("forward_ca_file"),
-        forward_shared_key_file=settings.get("forward_shared_key_file"),
-        spool_dir=settings.spool_dir,
-    ) as audit:
+    with emitting.audit_log("auditpipe-console", settings, actions=actions_file()) as audit:
         started = f"The console is at {where.url} for {settings.url}; Ctrl-C stops it"
         serve(settings, where, audit.emit, lambda: click.echo(started, err=True), proxy)
 

@@ -1,22 +1,20 @@
 """`auditpipe emit`: events from the command line."""
 
-import logging
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
+from auditpipe.cli import emitting
 from auditpipe.cli.options import say_notes
 from auditpipe.pipeline.visible import json_bytes, printable
 from auditpipe.schemas import settings as table
 from auditpipe.schemas import strict_json
 from auditpipe.schemas.errors import UsageError
 
-_WAIT_SECONDS = 5.0
 _SHOWN_PROBLEMS = 20
 
 
@@ -73,41 +71,17 @@ def command(**options: Any) -> None:
     if file is not None and (given := [name for name, value in options.items() if value]):
         raise UsageError(f"--file brings whole events: --{given[0].replace('_', '-')} has no meaning with it")
 
-    from auditpipe.emitters import AuditLog
-
-    host, port = settings.forward
-    audit = AuditLog(
-        service=service,
-        actions=actions or (),
-        forward=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-        forward_ca_file=settings.get("forward_ca_file"),
-        forward_shared_key_file=settings.get("forward_shared_key_file"),
-        spool_dir=settings.spool_dir,
-        exit_timeout=0.5,
-    )
-    logging.getLogger("auditpipe").addHandler(logging.NullHandler())  # what it warns of is said below, once
+    audit = emitting.audit_log(service, settings, actions=actions or (), exit_timeout=0.5)
+    emitting.silence()
     with audit:
         events = _of_file(audit, file) if file is not None else iter([audit.emit(action, **_arguments(options))])
         count = 0
         for event in filter(None, events):
             click.echo(event.id if output == "id" else json_bytes(event.document()))
             count += 1
-        deadline = time.monotonic() + _WAIT_SECONDS
-        acknowledged = audit.flush(_WAIT_SECONDS)
-        if acknowledged:  # and what earlier ones have left
-            audit.drain(max(deadline - time.monotonic(), 0))
+        acknowledged = emitting.settle(audit)
         problem = audit.stats().problem
-    _say_state(count, acknowledged, problem, settings)
-
-
-def _say_state(count: int, acknowledged: bool, problem: str | None, settings: table.Settings) -> None:
-    events = f"{count} event{'' if count == 1 else 's'}"
-    if acknowledged:
-        click.echo(f"{events} acknowledged", err=True)
-        return
-    why = problem or f"no acknowledgement within {_WAIT_SECONDS:g} s"
-    remedy = "What is spooled is sent by the next emit, or by `auditpipe spool drain`."
-    click.echo(printable(f"{events} only spooled in {settings.spool_dir}: {why}. {remedy}"), err=True)
+    emitting.say_state(count, acknowledged, problem, settings)
 
 
 def _arguments(options: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,11 @@ from auditpipe.schemas.settings import Settings
 @filter_options()
 @click.option("--to", "to", required=True, metavar="FILE|-", help="The file, or - for stdout.")
 @click.option("--output", "-o", "kind", type=click.Choice(["ndjson", "csv"]), default="ndjson", show_default=True)
-@click.option("--purpose", metavar="TEXT", help="Why; kept in the manifest and in the node's record of who looked.")
+@click.option(
+    "--purpose",
+    metavar="TEXT",
+    help="Why; kept in the manifest and in the node's record of who looked.",
+)
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @click.option("--manifest", "manifest_file", metavar="FILE", help="With --to -: where the manifest goes.")
 @connection_options()
@@ -46,6 +50,7 @@ def command(
     """
     if not to or manifest_file == "":
         raise UsageError(f"--{'manifest' if to else 'to'}: expected the name of a file, got an empty one")
+    purpose = (purpose or "").strip() or None
     signal.signal(signal.SIGTERM, _stop)
     client = connect(settings, opaque_id=tool_id("export", purpose))
     request = Request(filters, kind, purpose)

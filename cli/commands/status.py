@@ -114,7 +114,7 @@ def _asked(home: Any) -> tuple[int, dict[str, int]]:
     client = connect(settings, opaque_id=tool_id("status"), read_seconds=10)
     with edge():
         # A closed month would be passed over, and its events not counted.
-        stored = complete(client.count(index=INDEX_PATTERN, params={"expand_wildcards": "open,closed"}))["count"]
+        stored = complete(client.count(index=INDEX_PATTERN, params={"expand_wildcards": "all"}))["count"]
     return stored, months.missing(home, client)
 
 

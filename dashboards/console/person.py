@@ -8,6 +8,7 @@ from opensearchpy import OpenSearch
 from auditpipe.dashboards.console.sessions import Session
 from auditpipe.pipeline import roles
 from auditpipe.pipeline.client import Caller, connect, edge, tool_id
+from auditpipe.pipeline.purpose import is_required
 from auditpipe.pipeline.reader import ask_all_shards
 from auditpipe.schemas.errors import AuditpipeError, NotAllowed
 from auditpipe.schemas.settings import Settings
@@ -59,7 +60,8 @@ def sign_in(console: Settings, caller: Caller, expected: str | None = None) -> S
     except AuditpipeError:
         client.close()
         raise
-    return Session(user, roles.SUPER_ADMIN in _roles(told), settings, caller, client)
+    is_super_admin = roles.SUPER_ADMIN in _roles(told)
+    return Session(user, is_super_admin, settings, caller, client, purpose_required=is_required(told))
 
 
 def is_unknown(error: AuditpipeError) -> bool:

@@ -12,6 +12,7 @@ import uvicorn
 from auditpipe.dashboards.console.app import application
 from auditpipe.dashboards.console.proxy import Proxy
 from auditpipe.dashboards.console.visit import Console, Record
+from auditpipe.pipeline.private import read_private
 from auditpipe.schemas.errors import NotFinished, SettingsError
 from auditpipe.schemas.settings import Settings, is_loopback
 
@@ -62,6 +63,8 @@ def check(listen: Listen) -> None:
     for path in filter(None, (listen.cert_file, listen.key_file)):
         if not path.is_file():
             raise SettingsError(f"{path}: no such file: expected a certificate and its key in PEM")
+    if listen.key_file is not None:
+        read_private(listen.key_file, "--tls-key-file")
     if not is_loopback(listen.host) and not listen.tls:
         raise SettingsError(
             f"--listen {listen.host}: people send passwords, and without TLS anyone on the way reads them: give"

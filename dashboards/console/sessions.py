@@ -40,6 +40,8 @@ class Session:
     client: OpenSearch = field(repr=False)
     vouched: Identity | None = field(default=None, repr=False)
     id: str = field(default_factory=lambda: secrets.token_hex(8))
+    #: Whether an export had to have a purpose when they signed in: a hint for the form, the export itself asks anew.
+    purpose_required: bool = False
     form_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     views: Views = field(default_factory=Views)
     suggestions: dict[str, list[str]] = field(default_factory=dict)

@@ -22,7 +22,7 @@ from tests.stored import COMMAND, environment, run
 
 @pytest.fixture
 def pem(tmp_path: Path) -> Path:
-    (tmp_path / "some.pem").write_text("")
+    (tmp_path / "some.pem").touch(0o600)
     return tmp_path / "some.pem"
 
 
@@ -49,6 +49,12 @@ def test_every_address_needs_a_name(pem: Path) -> None:
     with pytest.raises(SettingsError, match="give --public-url"):
         check(listen)
     check(replace(listen, public_url="https://audit.example:8443"))
+
+
+def test_a_key_that_others_can_read_is_refused(pem: Path) -> None:
+    pem.chmod(0o644)
+    with pytest.raises(SettingsError, match=f"--tls-key-file {pem}: others can read .* chmod 600"):
+        check(Listen("192.0.2.1", cert_file=pem, key_file=pem))
 
 
 @pytest.mark.parametrize(
