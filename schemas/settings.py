@@ -43,6 +43,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("forward", "host:port of Fluent Bit or the relay", default="127.0.0.1:24224"),
     Setting("forward_shared_key_file", "a file that holds the Forward protocol's shared key"),
     Setting("forward_ca_file", "speak TLS to the shipper and check it against these authorities (PEM)"),
+    Setting("pseudonym_key_file", "keys by which personal values become pseudonyms, and are found by them"),
     Setting("spool_dir", "where events wait until they are acknowledged"),
     Setting("home", "state of the local stack: certificates, passwords, data, profiles"),
     Setting("fluent_bit", "the fluent-bit program, if it is not on PATH; `none` means: use the relay"),
