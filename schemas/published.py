@@ -23,13 +23,14 @@ SEAL = ("stream", "sequence", "previous", "hash")
 
 def generate(name: str) -> dict[str, Any]:
     """The content of a generated schema file: `EVENT` (as stored) or `DRAFT` (before it is sealed)."""
+    from auditpipe.schemas import privacy
     from auditpipe.schemas.event import SCHEMA_VERSION, Draft, Event
 
     model, title = (Event, "Audit event") if name == EVENT else (Draft, "Audit event, before it is sealed")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:auditpipe:{name.removesuffix('.schema.json')}:{SCHEMA_VERSION}",
-        **model.model_json_schema(by_alias=True, mode="validation"),
+        **privacy.annotated(model.model_json_schema(by_alias=True, mode="validation")),
         "title": title,
     }
 
