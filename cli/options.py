@@ -1,6 +1,7 @@
 """Options that many commands share: how to reach a cluster, and which events are meant."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -8,6 +9,7 @@ import click
 
 from auditpipe.pipeline.query import Filters, moment
 from auditpipe.schemas.errors import UsageError
+from auditpipe.schemas.pseudonyms import read_keys
 from auditpipe.schemas.settings import SETTINGS, Settings, load
 
 _CONNECTION: tuple[tuple[str, str, str], ...] = (
@@ -20,6 +22,10 @@ _CONNECTION: tuple[tuple[str, str, str], ...] = (
     ("key-file", "FILE", "Its key (PEM)."),
     ("home", "DIR", "State of the local stack."),
 )
+
+
+#: For commands that filter: a setting more.
+PSEUDONYM_KEYS = ("pseudonym-key-file", "FILE", "Keys of pseudonyms: people are found by them too.")
 
 
 def connection_options(
@@ -66,6 +72,12 @@ def say_notes(settings: Settings) -> None:
     """What the person should know about where their settings came from."""
     for note in settings.notes:
         click.echo(f"auditpipe: note: {note}", err=True)
+
+
+def with_pseudonyms(filters: Filters, settings: Settings) -> Filters:
+    """The same filters, which also find what has become a pseudonym, where a key file is named. Reads it."""
+    path = settings.get("pseudonym_key_file")
+    return replace(filters, keys=read_keys(path)) if path else filters
 
 
 _FILTERS: tuple[tuple[str, str, str], ...] = (

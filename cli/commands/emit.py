@@ -41,6 +41,15 @@ _SHOWN_PROBLEMS = 20
 @click.option("--occurred-at", metavar="TIME", help="When it happened (RFC 3339), for backfill.")
 @click.option("--service", default="auditpipe", show_default=True, metavar="NAME", help="Who emits.")
 @click.option("--actions", metavar="FILE", help="Further actions (JSON or TOML), as your application defines them.")
+@click.option(
+    "--pseudonym-key-file", metavar="FILE", help="Replace personal values by keyed hashes, with the first key of FILE."
+)
+@click.option(
+    "--pseudonymize",
+    metavar="FIELD",
+    multiple=True,
+    help="Replace this one and not the usual ones: user.email, changes.NAME, details.NAME.",
+)
 @click.option("--forward", metavar="HOST:PORT", help="The shipper.")
 @click.option("--spool-dir", metavar="DIR", help="Where events wait.")
 @click.option("--home", metavar="DIR", help="State of the local stack.")
@@ -62,14 +71,16 @@ def command(**options: Any) -> None:
           --before '{"last_name": "Doe"}' --after '{"last_name": "Dow"}'
       auditpipe emit user.login_failed --actor u1 --reason bad_credentials --ip 192.0.2.1
       auditpipe emit --file backfill.ndjson
+      auditpipe emit user.login_succeeded --actor-name ada --pseudonym-key-file pseudonym.keys
     """
     action, file = options.pop("action"), options.pop("file")
     if (action is None) == (file is None):
         raise UsageError("give either an ACTION or --file; `auditpipe actions` lists the actions")
-    flags = {name: options.pop(name) for name in ("forward", "spool_dir", "home")}
+    flags = {name: options.pop(name) for name in ("forward", "spool_dir", "home", "pseudonym_key_file")}
     settings = table.load(flags, profile=options.pop("profile"))
     say_notes(settings)
     output, service, actions = options.pop("output"), options.pop("service"), options.pop("actions")
+    pseudonymize = options.pop("pseudonymize") or None
     if file is not None and (given := [name for name, value in options.items() if value]):
         raise UsageError(f"--file brings whole events: --{given[0].replace('_', '-')} has no meaning with it")
 
@@ -82,6 +93,8 @@ def command(**options: Any) -> None:
         forward=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         forward_ca_file=settings.get("forward_ca_file"),
         forward_shared_key_file=settings.get("forward_shared_key_file"),
+        pseudonym_key_file=settings.get("pseudonym_key_file"),
+        pseudonymize=pseudonymize,
         spool_dir=settings.spool_dir,
         exit_timeout=0.5,
     )

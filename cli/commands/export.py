@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from auditpipe.cli import terminal
-from auditpipe.cli.options import connection_options, filter_options
+from auditpipe.cli.options import PSEUDONYM_KEYS, connection_options, filter_options, with_pseudonyms
 from auditpipe.cli.progress import bar
 from auditpipe.pipeline.client import connect, tool_id
 from auditpipe.pipeline.export import Format, Request, check_free, to_file, to_stream, write_alone
@@ -24,7 +24,7 @@ from auditpipe.schemas.settings import Settings
 @click.option("--purpose", metavar="TEXT", help="Why; kept in the manifest and in the node's record of who looked.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @click.option("--manifest", "manifest_file", metavar="FILE", help="With --to -: where the manifest goes.")
-@connection_options()
+@connection_options(also=(PSEUDONYM_KEYS,))
 def command(
     settings: Settings,
     filters: Filters,
@@ -48,7 +48,7 @@ def command(
         raise UsageError(f"--{'manifest' if to else 'to'}: expected the name of a file, got an empty one")
     signal.signal(signal.SIGTERM, _stop)
     client = connect(settings, opaque_id=tool_id("export", purpose))
-    request = Request(filters, kind, purpose)
+    request = Request(with_pseudonyms(filters, settings), kind, purpose)
     if to == "-":
         manifest = _to_stdout(client, request, manifest_file, force)
         terminal.remark(f"{manifest.count} events; SHA-256 {manifest.sha256}")
