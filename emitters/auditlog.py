@@ -335,9 +335,8 @@ def _checked(document: Document) -> Event:
 
 
 def _pseudonyms(key_file: str | None, chosen: Iterable[str] | None) -> Pseudonyms | None:
-    which = privacy.Chosen(privacy.DEFAULT if chosen is None else chosen)
     if key_file:
-        return Pseudonyms(read_keys(key_file), which)
+        return Pseudonyms(read_keys(key_file), privacy.Chosen(privacy.DEFAULT if chosen is None else chosen))
     if chosen is not None:
         raise UsageError("pseudonymize: no keys to do it with: give pseudonym_key_file or AUDITPIPE_PSEUDONYM_KEY_FILE")
     return None

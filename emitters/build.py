@@ -102,9 +102,11 @@ class Builder:
         if involved:
             audit["involved"] = [_thing(item, f"audit.involved[{index}]") for index, item in enumerate(involved)]
         concealed = reason in action.conceal_name_for
-        # A typed name is not for the holders of the other keys: it is concealed first.
-        pseudonyms, personal = None if concealed else self.pseudonyms, set[str]()
-        hide = None if pseudonyms is None else partial(pseudonyms.state, texts=personal)
+        personal, hide = None, None
+        if self.pseudonyms is not None:
+            personal = set[str]()
+            # A typed name is not for the holders of the other keys: it is concealed first.
+            hide = None if concealed else partial(self.pseudonyms.state, texts=personal)
         self._changes(audit, withheld, before, after, changes, hide)
         self._details(audit, withheld, action, details)
         if withheld:
@@ -151,7 +153,7 @@ class Builder:
         document["audit"] = audit
         if concealed:
             conceal_typed(document, self.concealment_key)
-        if self.pseudonyms is not None:
+        if self.pseudonyms is not None and personal is not None:
             self.pseudonyms.apply(document, personal)
             action.check_details(audit.get("details"))  # again: a schema that takes no pseudonym is to be known here
         related = _related(document)

@@ -92,9 +92,10 @@ class NamedFields:
     def _members(self, value: dict[str, Any], path: str, take: Take, pairs: bool) -> dict[str, Any]:
         kept = {}
         pair = self._pair_name(value, path)
+        by_word, names = self._by_word, self._names
         for name, inner in value.items():
             inner_path = f"{path}.{name}" if path else name
-            if self._by_word(name) or (self._names and self.is_named(inner_path)):
+            if by_word(name) or (names and self.is_named(inner_path)):
                 left = take(inner_path, inner)
             elif pair is not None and squashed(name) in PAIR_VALUES:
                 left = take(pair, inner)

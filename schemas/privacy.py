@@ -5,7 +5,6 @@ these fields alone. `secret` fields are known by their names, in states, changes
 an event: `auditpipe.schemas.secrets` has those.
 """
 
-import difflib
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
@@ -110,6 +109,8 @@ class Chosen:
 
 
 def _nearest(name: str) -> str:
+    import difflib  # an emitter that is set up right has no use for it
+
     last = name.rpartition(".")[2]
     near = [choice for choice in CHOICES if last and choice.endswith(f".{last}")]
     near += [choice for choice in difflib.get_close_matches(name, CHOICES, n=3) if choice not in near]
