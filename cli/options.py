@@ -60,7 +60,8 @@ def _refuse_unused(flags: Mapping[str, str | None], settings: Settings) -> None:
     """Who types credentials means them: going on as someone else would look as if they had been taken."""
     given = [s.name for s in SETTINGS if s.credential and flags.get(s.name)]
     if given and not flags.get("url"):
-        whole = {"url": settings.get("url") or "URL", "ca_file": settings.get("ca_file")}
+        url = settings.get("url") or "URL"
+        whole = {"url": "URL" if "@" in url else url, "ca_file": settings.get("ca_file")}  # no password of a URL
         beside = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in whole.items() if value)
         raise UsageError(
             f"--{given[0].replace('_', '-')} goes with --url, because credentials come from where the URL comes from: "

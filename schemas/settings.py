@@ -233,5 +233,6 @@ def read_profile(home: Path, name: str, *, required: bool) -> dict[str, str]:
         if key not in _BY_NAME:
             raise SettingsError(f"profile {path}: unknown setting {key!r}; known: {', '.join(_BY_NAME)}")
         if not isinstance(value, str):
-            raise SettingsError(f"profile {path}: {key} must be a string, got {value!r}")
+            # Its value is not repeated: it may be a password.
+            raise SettingsError(f"profile {path}: {key} must be a string in quotes, got {type(value).__name__}")
     return content

@@ -150,7 +150,9 @@ def _object(flag: str, text: str | None) -> dict[str, Any] | None:
     except ValueError as error:
         raise UsageError(f"{flag}: expected a JSON object or @FILE, got what is no JSON: {error}") from error
     if not isinstance(value, dict):
-        raise UsageError(f'{flag}: expected a JSON object such as {{"last_name": "Doe"}}, got {text[:80]}')
+        # What was given is not repeated: it may hold a password.
+        kind = {list: "a list", str: "a text"}.get(type(value), "another value")
+        raise UsageError(f'{flag}: expected a JSON object such as {{"last_name": "Doe"}}, got {kind}')
     return value
 
 
