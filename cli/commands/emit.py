@@ -151,7 +151,7 @@ def _object(flag: str, text: str | None) -> dict[str, Any] | None:
         raise UsageError(f"{flag}: expected a JSON object or @FILE, got what is no JSON: {error}") from error
     if not isinstance(value, dict):
         # What was given is not repeated: it may hold a password.
-        kind = {list: "a list", str: "a text"}.get(type(value), "another value")
+        kind = "a list" if isinstance(value, list) else "another value"
         raise UsageError(f'{flag}: expected a JSON object such as {{"last_name": "Doe"}}, got {kind}')
     return value
 

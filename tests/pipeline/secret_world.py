@@ -240,9 +240,14 @@ def console(world: World) -> str:
 
 def pages(world: World, address: str) -> None:
     """The relay's pages for monitoring."""
-    for page in ("/metrics", "/healthz"):
-        with urllib.request.urlopen(f"http://{address}{page}", timeout=20) as answer:
-            world.said[f"relay{page}"] = answer.read().decode()
+    for path in ("/metrics", "/healthz"):
+        world.said[f"relay{path}"] = page(f"http://{address}{path}")
+
+
+def page(url: str) -> str:
+    """What is there."""
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        return str(answer.read().decode())
 
 
 def of_process(pid: int) -> str:

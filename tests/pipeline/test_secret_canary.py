@@ -10,9 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from auditpipe.pipeline.fluent_bit import launcher
 from tests.canary import Canaries
 from tests.conftest import RealOpenSearch, free_port
 from tests.pipeline import secret_world
+from tests.pipeline.fluent_bit.process import RunningFluentBit
 from tests.pipeline.relay.running import until
 from tests.pipeline.secret_world import World, of_process
 
@@ -98,6 +100,31 @@ def test_no_process_shows_one(world: World, canaries: Canaries) -> None:
     assert pids
     for pid in (pid for pid in pids if psutil.pid_exists(pid)):
         assert canaries.in_data(of_process(pid)) == set()
+
+
+def test_fluent_bit_has_one_in_a_file_of_its_own_alone(
+    world: World, canaries: Canaries, fluent_bit_program: str, tmp_path: Path
+) -> None:
+    node, listen = world.node, ("127.0.0.1", free_port())
+    launch = launcher.Launch(
+        **{"folder": tmp_path / "fluent-bit", "opensearch_url": node.url, "ca_file": node.ca_file},
+        **{"user": "audit_shipper", "forward": listen, "http_port": free_port()},
+    )
+    running = RunningFluentBit(fluent_bit_program, launch, str(node.shipper.password))
+    running.start()
+    try:
+        world.run(
+            *("through Fluent Bit", "emit", "user.user.updated", "--org", world.org),
+            *("--before", json.dumps({"password": world.texts["field"]}), "--after", '{"password": "x"}'),
+            **{"AUDITPIPE_FORWARD": f"127.0.0.1:{listen[1]}", "AUDITPIPE_SPOOL_DIR": str(tmp_path / "spool")},
+        )
+        pages = [f"http://127.0.0.1:{launch.http_port}{path}" for path in ("/", "/api/v2/metrics/prometheus")]
+        told = of_process(running.process.pid) + "".join(map(secret_world.page, pages))  # type: ignore[union-attr]
+    finally:
+        running.stop()
+    assert "fluentbit" in told
+    assert canaries.in_data(told) == set()
+    assert canaries.in_files(tmp_path) == {str(launch.folder / launcher.PASSWORD_FILE): {"audit_shipper"}}
 
 
 def test_nothing_that_the_node_stores_is_one(world: World, canaries: Canaries) -> None:
