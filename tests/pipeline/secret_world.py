@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from auditpipe.pipeline.local import certificates
+from auditpipe.schemas.identity import new_event_id
 from tests import canary
 from tests.conftest import RealOpenSearch, free_port
 from tests.dashboards.console.conftest import sign_in
@@ -174,6 +175,10 @@ def emitting(world: World, forward: str) -> None:
     for number, line in enumerate(lines):
         world.run(f"line {number}", "emit", "--file", "-", stdin=line, code=(0, 2), **key)
         world.run(f"line {number}, validated", "schema", "validate", "-", stdin=line, code=(0, 1), **key)
+    same = new_event_id(time.time_ns())
+    for number in (1, 2):  # the second is another event under the first one's id: a dead letter
+        conflict = {"action": "user.user.updated", "event_id": same, "details": {"password": hidden, "n": number}}
+        world.run("a conflict", "emit", "--file", "-", stdin=conflict, **key)
     (world.planted / "wrong key").write_text(canary.make("wrong key"), encoding="utf-8")
     world.texts["wrong key"] = (world.planted / "wrong key").read_text(encoding="utf-8")
     wrong_key = {**key, "AUDITPIPE_FORWARD_SHARED_KEY_FILE": str(world.planted / "wrong key")}
@@ -224,7 +229,10 @@ def looking(world: World) -> None:
     world.run("revoke", "access", "revoke", user, "--role", "admin", *mine)
     for command in (("list",), ("check", user), ("log", "--since", "1h")):
         world.run("access", "access", *command, code=(0, 1))
-    world.run("dead letters", "deadletter", "list", "--dir", str(world.work / "dead letters"), code=(0, 1))
+    letters = world.work / "dead letters"
+    world.run("dead letters", "deadletter", "list", "--dir", str(letters), code=1)
+    for file in letters.glob("*.ndjson"):
+        world.run("dead letters", "deadletter", "show", file.name, "--dir", str(letters))
 
 
 def console(world: World) -> None:
