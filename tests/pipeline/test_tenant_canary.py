@@ -131,11 +131,11 @@ def test_the_canary_is_in_every_text_and_who_may_see_it_does(opensearch: RealOpe
         ("export --to - -o csv", 0),
         ("access list", 4),
         ("access log", 4),
-        (f"access check {NOBODY}", 4),
+        ("access check {}", 4),
     ],
 )
 def test_no_command_tells_it(tenants: Tenants, command: str, code: int) -> None:
-    done = run(*command.split(), env=tenants.env)
+    done = run(*command.replace("{}", NOBODY).split(), env=tenants.env)
     assert done.code == code, done
     assert tenants.told_in(done.out + done.err) == set()
 
