@@ -17,18 +17,18 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        'PASSWORD = "%s"' % secrets.token_urlsafe(12),  # noqa: UP031
-        "-----BEGIN PRIVATE" + " KEY-----",
-        f"key: '{secrets.token_hex(32)}'",
-        "https://ada:" + "not-here@example.com/",
-    ],
-)
-def test_it_fails_on_a_secret(repository: Path, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+SECRETS = {
+    "password": lambda: f'PASSWORD = "{secrets.token_urlsafe(12)}"',
+    "private key": lambda: "-----BEGIN PRIVATE" + " KEY-----",
+    "hex key": lambda: f"key: '{secrets.token_hex(32)}'",
+    "URL": lambda: f"https://ada:{secrets.token_hex(8)}@example.com/",
+}
+
+
+@pytest.mark.parametrize("kind", SECRETS)
+def test_it_fails_on_a_secret(repository: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([], repository) == 0
-    (repository / "config.py").write_text(f"\n{line}\n")
+    (repository / "config.py").write_text(f"\n{SECRETS[kind]()}\n")
     assert main([], repository) == 1
     assert "config.py:2: " in capsys.readouterr().out
     (repository / "config.py").rename(repository / "ignored")
