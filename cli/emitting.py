@@ -28,6 +28,7 @@ def audit_log(service: str, settings: Settings, **more: Any) -> AuditLog:
         forward=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         forward_ca_file=settings.get("forward_ca_file"),
         forward_shared_key_file=settings.get("forward_shared_key_file"),
+        pseudonym_key_file=settings.get("pseudonym_key_file"),
         spool_dir=settings.spool_dir,
         **more,
     )

@@ -166,14 +166,14 @@ class _Connection(Urllib3HttpConnection):
 
 def host_options(url: str) -> dict[str, Any]:
     """Host, port, `use_ssl` and `url_prefix` of a URL that credentials may be sent to. SettingsError for any other."""
+    if "@" in url:  # wherever: one that is written wrong may hold them in another place
+        # Not repeated: it would put the password into a log.
+        raise SettingsError("the URL holds a name or a password: give AUDITPIPE_USERNAME and AUDITPIPE_PASSWORD_FILE")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise SettingsError(f"expected a URL such as https://opensearch.example:9200, got {url!r}: {error}") from error
-    if parts.username is not None or parts.password is not None:
-        # Not repeated: it would put the password into a log.
-        raise SettingsError("the URL holds a name or a password: give AUDITPIPE_USERNAME and AUDITPIPE_PASSWORD_FILE")
     if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
         raise SettingsError(f"expected a URL such as https://opensearch.example:9200, got {url!r}")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
