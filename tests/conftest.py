@@ -22,10 +22,12 @@ _KEPT = {"AUDITPIPE_FLUENT_BIT"}
 
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test reads a profile, a spool or a variable of whoever runs it."""
+    """No test reads a profile, a spool, a variable or the width of the terminal of whoever runs it."""
     for name in os.environ:
         if name.startswith("AUDITPIPE_") and name not in _KEPT:
             monkeypatch.delenv(name)
+    for name in ("COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "no-state" / secrets.token_hex(4)))
 
 

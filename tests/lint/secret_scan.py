@@ -58,6 +58,11 @@ def scan(root: Path, names: Iterable[str]) -> SecretsCollection:
     with transient_settings(SETTINGS):
         for name in names:
             found.scan_file(name)
+    for name, secrets in found.data.items():
+        for secret in secrets.copy():
+            secrets.remove(secret)
+            secret.filename = name  # it is part of what is compared, and has to be the same in every clone
+            secrets.add(secret)
     return found
 
 

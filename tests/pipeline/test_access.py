@@ -137,6 +137,11 @@ def test_a_person_may_have_several_organizations(opensearch: RealOpenSearch, ten
     assert seen(opensearch, person) == set(tenants)
 
 
+def _in_seconds(seconds: int) -> int:
+    """A grant's end: whole seconds, as milliseconds since 1970."""
+    return (time.time_ns() // 1_000_000_000 + seconds) * 1000
+
+
 def past_the_limit(organization: str) -> dict[str, dict[str, Any]]:
     """What shows a person more than their searches do: OpenSearch adds a role's rule to the query and nothing else."""
     theirs = {"term": {"organization.id": organization}}
@@ -160,8 +165,8 @@ def test_the_node_ends_a_grant_at_its_end(opensearch: RealOpenSearch, tenants: t
     """Whatever a request asks for: a rule that can't be evaluated lets nothing through, not even past the query."""
     person = opensearch.add_user()
     name = person.get("username") or ""
-    until = (time.time_ns() // 1_000_000_000 + 7) * 1000
-    access.grant(opensearch.client(opensearch.super_admin), Grant(name, "admin", tenants[0], until))
+    as_super_admin = opensearch.client(opensearch.super_admin)
+    access.grant(as_super_admin, Grant(name, "admin", tenants[0], _in_seconds(3600)))
     one = {"query": {"term": {"organization.id": tenants[0]}}}
     hit = opensearch.request("POST", "/audit-events-*/_search", one, settings=person)["hits"]["hits"][0]
     path = f"/{hit['_index']}/_doc/{hit['_id']}"
@@ -169,6 +174,8 @@ def test_the_node_ends_a_grant_at_its_end(opensearch: RealOpenSearch, tenants: t
     opened = opensearch.request("POST", f"/{INDEX}/_search/point_in_time?keep_alive=1m", settings=person)["pit_id"]
     view = {"pit": {"id": opened}, **one}
     assert opensearch.request("POST", "/_search", view, settings=person)["hits"]["hits"] == [hit | {"_score": ANY}]
+    until = _in_seconds(2)
+    access.grant(as_super_admin, Grant(name, "admin", tenants[0], until))
     # The node's clock decides, and both are this machine's.
     time.sleep(max(0.0, until / 1000 - time.time()) + 0.1)
     by_hand = past_the_limit(tenants[0]).values()

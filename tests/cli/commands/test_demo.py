@@ -23,23 +23,17 @@ from tests.stored import run
 
 
 @pytest.fixture(scope="module")
-def stack(opensearch):
-    """The session's node with a shipper and a replayer beside it; they end with this module."""
-    from auditpipe.pipeline.local import console, process, shipper
+def stack(stack):
+    """What a command needs to find the session's stack; the console that a demo starts ends with this module."""
+    from auditpipe.pipeline.local import console, process
     from auditpipe.pipeline.local.home import Home
-    from auditpipe.pipeline.local.stack import UpOptions, up
 
-    settings = load({"home": str(opensearch.home)}, environment={})
-    home = Home(opensearch.home)
-    try:
-        up(settings, UpOptions(forward_port=free_port(), metrics_port=free_port(), shipper="relay"))
-        yield {"AUDITPIPE_HOME": str(opensearch.home)}
-    finally:
-        for name in (console.NAME, shipper.NAME, shipper.REPLAYER):
-            record = process.read(home.run, name)
-            if record is not None:
-                process.stop(record)
-                process.forget(home.run, name)
+    yield {"AUDITPIPE_HOME": str(stack.home)}
+    run_folder = Home(stack.home).run
+    started = process.read(run_folder, console.NAME)
+    if started is not None:
+        process.stop(started)
+        process.forget(run_folder, console.NAME)
 
 
 @pytest.fixture(scope="module")
