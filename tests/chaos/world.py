@@ -52,13 +52,13 @@ class World:
         self._shipper_options = ShipperOptions(own_port(), own_port())
         self.forward = Proxy(("127.0.0.1", self._shipper_options.port))
         self.opensearch = Proxy(("127.0.0.1", self.node_options.port))
-        self.locks = {name: threading.Lock() for name in local.NAMES}
         self._given_up = False
         self._starts = {
             node.NAME: self.start_node,
             shipper.NAME: self.start_shipper,
             shipper.REPLAYER: self.start_replayer,
         }
+        self.locks = {name: threading.Lock() for name in self._starts}
 
     def start(self) -> None:
         """From nothing to a stack that takes events, as `auditpipe up` makes it."""
