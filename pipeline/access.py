@@ -121,8 +121,10 @@ def limited_role(grant: Grant) -> Role:
     end = "" if grant.until is None else f", {grant.user} until {format_time(grant.until * MILLISECOND)}"
     events = base.indices[0]
     rule = IndexPermission(events.patterns, events.actions, dls=limits.rule_of(grant.organization, grant.until))
+    records_rule = limits.records_rule_of(grant.organization, grant.until)
+    records = IndexPermission(roles.READ_RECORDS.patterns, roles.READ_RECORDS.actions, dls=records_rule)
     title = f"{base.title} of {whose}{end}"
-    return Role(grant.role_name, base.title, title, (rule,), base.cluster, reserved=False, tenant=base.tenant)
+    return Role(grant.role_name, base.title, title, (rule, records), base.cluster, reserved=False, tenant=base.tenant)
 
 
 def grant(client: OpenSearch, wanted: Grant, *, password: str | None = None) -> tuple[str, ...]:
