@@ -54,6 +54,11 @@ class FakeOpenSearch:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
+    def bulks(self) -> int:
+        """How many bulk requests came."""
+        return sum(path == "/_bulk" for path, _ in self.requests)
+
+    @property
     def settings(self) -> Settings:
         return load({"url": f"http://127.0.0.1:{self.port}"}, environment={})
 
