@@ -7,6 +7,7 @@ from opensearchpy import OpenSearch
 from auditpipe.pipeline.check import Check, finding, ok
 from auditpipe.pipeline.retention import ledger, months, removals
 from auditpipe.pipeline.retention.signature import Trust
+from auditpipe.schemas.errors import NotAllowed
 from auditpipe.schemas.identity import RECORDS_INDEX
 from auditpipe.schemas.settings import Settings
 
@@ -23,7 +24,10 @@ def examine(settings: Settings, client: OpenSearch) -> Iterator[Check]:
     if flaws:
         return
     found = months.survey(client, trust)
-    unfinished = [one.month for one in found if one.removed and one.exists and not (one.blocked and one.kept)]
+    partly = [one for one in found if one.removed and one.exists]
+    if any(one.blocked is None for one in partly):
+        raise NotAllowed("whether removals were finished is for the admin certificate to see")
+    unfinished = [one.month for one in partly if not (one.blocked and one.events == one.kept > 0)]
     for month in unfinished:
         told = f"{month} is on record as removed, and its index is there and open, or holds what nothing keeps"
         yield finding(_NAME, told, "`auditpipe retention apply` as before: it finishes what was interrupted")

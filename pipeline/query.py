@@ -6,7 +6,7 @@ and not with nothing found.
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from ipaddress import ip_network
 from typing import Any
@@ -102,19 +102,6 @@ class Filters:
             if value:
                 described[_FLAGS[item.name]] = _described(value)
         return described
-
-    @classmethod
-    def described(cls, described: Mapping[str, str | list[str]]) -> "Filters":
-        """The filters of what `describe` gave. BadFilter for anything else."""
-        names, values = {flag: name for name, flag in _FLAGS.items()}, dict[str, Any]()
-        for flag, value in described.items():
-            name = names.get(flag)
-            if name is None or isinstance(value, list) != (name == "actions"):
-                raise BadFilter(f"{flag!r} with {value!r} is no filter that this auditpipe knows")
-            values[name] = tuple(value) if isinstance(value, list) else value
-            if name in ("since_ns", "until_ns"):
-                values[name] = moment(str(value), flag)
-        return cls(**values)
 
     def query(self, *more: Clause) -> Clause:
         """The query body. Filter context: nothing is scored, clauses are cached."""

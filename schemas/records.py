@@ -7,7 +7,7 @@ events are removed only after their record is there: batches of `Removed` first,
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, JsonValue, StringConstraints
 
 from auditpipe.schemas.event import KEYWORD, Hash, Id, Mapped, Model, Name, Organization, Timestamp
 from auditpipe.schemas.values import MAX_INTEGER
@@ -50,12 +50,17 @@ class Record(Model):
 
 
 class HoldAdded(Record):
-    """From now on the events that `filter` matches (flag names and values, times absolute) are kept."""
+    """From now on the events that `query` (OpenSearch's query language) matches are kept.
+
+    `filter` says it to people: flag names and values, times absolute. The query is what counts, so that a hold means the
+    same in years, whatever the flags come to mean.
+    """
 
     kind: Annotated[Literal["hold_added"], KEYWORD] = "hold_added"
     hold: HoldName
     number: Count
     filter: Annotated[dict[str, str | list[str]], _STORED]
+    query: Annotated[dict[str, JsonValue], _STORED]
     reason: Text
     by: Name
 

@@ -11,7 +11,7 @@ from opensearchpy import OpenSearch
 from auditpipe.pipeline.query import Clause, Filters
 from auditpipe.pipeline.retention import ledger, removals
 from auditpipe.pipeline.retention.signature import Signer, Trust
-from auditpipe.schemas.errors import BadFilter, Finding, UsageError
+from auditpipe.schemas.errors import Finding, UsageError
 from auditpipe.schemas.identity import format_time
 from auditpipe.schemas.records import HoldAdded, HoldReleased
 
@@ -24,13 +24,17 @@ class Hold:
     """A hold by its last record: `released` is None while it holds."""
 
     added: HoldAdded
-    filters: Filters
     released: HoldReleased | None = None
 
     @property
     def name(self) -> str:
         """What it is called: a case."""
         return self.added.hold
+
+    @property
+    def clause(self) -> Clause:
+        """What it keeps."""
+        return dict(self.added.query)
 
     def as_dict(self) -> dict[str, Any]:
         """For `-o json`."""
@@ -52,9 +56,9 @@ def read(client: OpenSearch, trust: Trust) -> list[Hold]:
         if isinstance(record, str):
             raise Finding(removals.told(doc_id, document, record).detail)
         if isinstance(record, HoldAdded):
-            found[record.hold, record.number] = Hold(record, _filters(doc_id, record))
+            found[record.hold, record.number] = Hold(record)
         elif isinstance(record, HoldReleased) and (held := found.get((record.hold, record.number - 1))):
-            found[record.hold, record.number - 1] = Hold(held.added, held.filters, record)
+            found[record.hold, record.number - 1] = Hold(held.added, record)
     return list(found.values())
 
 
@@ -71,11 +75,11 @@ def add(client: OpenSearch, signer: Signer, trust: Trust, wanted: tuple[str, Fil
     if any(hold.name == name for hold in active(client, trust)):
         raise UsageError(f"there is a hold {name} already: release it first, or take another name")
     about = {"@timestamp": format_time(time.time_ns()), "reason": reason, "by": signer.subject}
-    said = {"hold": name, "number": _next(client, name), "filter": filters.describe()}
+    said = {"hold": name, "number": _next(client, name), "filter": filters.describe(), "query": filters.query()}
     record = HoldAdded.model_validate(about | said)
     ledger.add(client, removals.hold_id(name, record.number), signer.sign(record.document()))
     ledger.refresh(client)
-    return Hold(record, filters)
+    return Hold(record)
 
 
 def release(client: OpenSearch, signer: Signer, trust: Trust, name: str, reason: str) -> Hold:
@@ -89,19 +93,12 @@ def release(client: OpenSearch, signer: Signer, trust: Trust, name: str, reason:
     record = HoldReleased.model_validate(about | {"hold": name, "number": added.number + 1})
     ledger.add(client, removals.hold_id(name, record.number), signer.sign(record.document()))
     ledger.refresh(client)
-    return Hold(added, holding[name].filters, record)
+    return Hold(added, record)
 
 
 def held(holds: Iterable[Hold]) -> Clause:
     """The clause that matches what any of them holds; nothing, where there is none."""
-    return {"bool": {"should": [hold.filters.query() for hold in holds] or [{"match_none": {}}]}}
-
-
-def _filters(doc_id: str, record: HoldAdded) -> Filters:
-    try:
-        return Filters.described(record.filter)
-    except BadFilter as error:
-        raise Finding(f"record {doc_id}: {error}: nothing is removed before a newer auditpipe reads it") from error
+    return {"bool": {"should": [hold.clause for hold in holds] or [{"match_none": {}}]}}
 
 
 def _next(client: OpenSearch, name: str) -> int:

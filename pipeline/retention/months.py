@@ -19,7 +19,7 @@ from auditpipe.schemas.identity import INDEX_PATTERN, INDEX_PREFIX, MILLISECOND,
 from auditpipe.schemas.records import MonthRemoved
 
 _MOST_MONTHS = 10_000
-_INDEX = re.compile(re.escape(INDEX_PREFIX) + r"(\d{4})\.(0[1-9]|1[0-2])", re.ASCII)
+_INDEX = re.compile(re.escape(INDEX_PREFIX) + r"(19[7-9]\d|20\d\d|210[0-6])\.(0[1-9]|1[0-2])", re.ASCII)
 _MOST_APART_NS = 3_600_000_000_000
 
 
@@ -37,7 +37,8 @@ class Fate(StrEnum):
 class Month:
     """One month, `1999-01`. Times RFC 3339, `size` bytes on disk with all copies; None where it is not known.
 
-    `held`: how many events each hold keeps; `kept`: how many are kept in all. `removed`: the last record about it.
+    `held`: how many events each hold keeps; `kept`: how many are kept in all. `blocked`: whether it is written shut,
+    None for whom the node does not tell. `removed`: the last record about it.
     """
 
     month: str
@@ -49,7 +50,7 @@ class Month:
     size: int | None = None
     exists: bool = True
     closed: bool = False
-    blocked: bool = False
+    blocked: bool | None = None
     removed: MonthRemoved | None = None
 
     @property
@@ -66,7 +67,7 @@ class Month:
         if not self.kept:
             return Fate.REMOVE
         # A month that was opened to remove from, and not closed again, is to be finished.
-        unfinished = self.removed is not None and not self.blocked
+        unfinished = self.removed is not None and self.blocked is False
         return Fate.REMOVE_PART if self.events > self.kept or unfinished else Fate.HELD
 
     def as_dict(self) -> dict[str, Any]:
@@ -156,7 +157,7 @@ def _counted(client: OpenSearch, active: Sequence[Hold]) -> dict[str, dict[str, 
         "kept": {"filter": holds.held(active)},
     }
     if active:
-        inner["held"] = {"filters": {"filters": {hold.name: hold.filters.query() for hold in active}}}
+        inner["held"] = {"filters": {"filters": {hold.name: hold.clause for hold in active}}}
     outer = {"terms": {"field": "_index", "size": _MOST_MONTHS}, "aggs": inner}
     buckets = ask_all_shards(client, {"size": 0, "aggs": {"months": outer}})["aggregations"]["months"]["buckets"]
     return {month: _about(bucket) for bucket in buckets if (month := month_of_index(bucket["key"])) is not None}

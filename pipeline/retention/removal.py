@@ -224,7 +224,7 @@ class _Draft:
 
     def _held(self) -> list[Held]:
         index = months.index_of_month(self._month)
-        counts = {hold.name: self._remover._count(index, hold.filters.query()) for hold in self._active}
+        counts = {hold.name: self._remover._count(index, hold.clause) for hold in self._active}
         return [Held(hold=name, events=count) for name, count in counts.items() if count]
 
     def _add(self, doc_id: str, record: Record) -> None:

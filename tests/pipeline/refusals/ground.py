@@ -66,6 +66,17 @@ class Ground:
     def _put(self, document: Document) -> Request:
         return ("PUT", f"/{self.month}/_doc/{id_of(document)}?refresh=true", document)
 
+    @property
+    def removal(self) -> dict[str, Any]:
+        """A record of a removal, of the limited reader's organization; unsigned, so that it explains nothing."""
+        about = {"@timestamp": "1971-02-03T04:05:06.000Z", "kind": "removed", "record": f"removal of {self.name}"}
+        return {**about, "month": "1971-02", "organization": {"id": f"{self.name}-mine"}}
+
+    @property
+    def put_removal(self) -> Request:
+        """The record as it was."""
+        return ("PUT", f"/audit-records/_doc/{self.name}?refresh=true", self.removal)
+
     @staticmethod
     def put_user(name: str) -> Request:
         """Make a user with a password that nobody knows."""
@@ -119,6 +130,8 @@ def _requests(ground: Ground) -> Iterator[Request]:
     yield "PUT", f"/{name}/_create/seed?refresh=true", {"message": f"seed of {name}"}
     record = {"@timestamp": "1971-02-03T04:05:06.000Z", "audit_request_body": f"looked of {name}"}
     yield "PUT", f"/{ground.record}/_create/looked?refresh=true", record
+    yield ground.put_removal
+    yield "PUT", f"/audit-records-{name}", None
     yield "PUT", f"/_index_template/{name}", {"index_patterns": [f"{name}-none-*"]}
     yield "PUT", f"/_snapshot/{name}", {"type": "fs", "settings": {"location": name}}
     yield ground.take_snapshot
@@ -129,6 +142,7 @@ def _requests(ground: Ground) -> Iterator[Request]:
 def _made(name: str, month: str) -> Iterator[str]:
     """What is there, and what a call may have made where the test failed before it was undone."""
     yield from (f"/{month}", f"/{_SPARE}", f"/{name}", f"/security-auditlog-{name}", f"/_index_template/{name}")
+    yield from (f"/audit-records/_doc/{name}", f"/audit-records/_doc/{name}-theirs", f"/audit-records-{name}")
     yield from (f"/_snapshot/{name}/taken", f"/_snapshot/{name}", f"/_snapshot/{name}-other")
     yield from (f"{API}/rolesmapping/{name}", f"{API}/tenants/{name}", f"/_ingest/pipeline/{name}")
     for made in (name, f"{name}-new"):

@@ -1,6 +1,7 @@
 """Removed and lost are told apart, and links hold across what was removed: laws over any choice of events."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -82,7 +83,7 @@ def test_what_no_record_covers_stays_lost(first: set[int], second: set[int], los
 def test_a_chain_rewritten_around_what_was_removed_does_not_fit_its_record(removed: set[int]) -> None:
     """The forger seals anew what is left, and links it to what they like; what was removed can't be made to fit."""
     left = [seal({**one, "message": "forged", "audit": {**one["audit"]}}) for one in without(removed)]
-    for before, after in zip(left, left[1:], strict=False):
+    for before, after in pairwise(left):
         if after["audit"]["sequence"] == before["audit"]["sequence"] + 1:
             after["audit"]["previous"] = before["audit"]["hash"]
             seal(after)
