@@ -52,8 +52,8 @@ class Record(Model):
 class HoldAdded(Record):
     """From now on the events that `query` (OpenSearch's query language) matches are kept.
 
-    `filter` says it to people: flag names and values, times absolute. The query is what counts, so that a hold means the
-    same in years, whatever the flags come to mean.
+    `filter` says it to people: flag names and values, times absolute. The query is what counts, so that a hold means
+    the same in years, whatever the flags come to mean.
     """
 
     kind: Annotated[Literal["hold_added"], KEYWORD] = "hold_added"
