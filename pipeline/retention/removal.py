@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 from opensearchpy import OpenSearch
 
 from auditpipe.pipeline import rest
@@ -146,15 +147,19 @@ class Remover:
         if not lines:
             return
         with edge():
-            answer = self.client.bulk(body=lines)
+            answer = self.client.bulk(body=b"".join(orjson.dumps(line) + b"\n" for line in lines))
         bad = [item["delete"] for item in answer["items"] if item["delete"]["status"] not in (200, 404)]
         if bad:
             raise NotFinished(f"{len(bad)} events could not be removed ({bad[0].get('error')}): run it again")
 
     def _block(self, index: str) -> None:
-        answer = rest.send(self.client, Request("PUT", f"/{index}/_block/write"))
-        if not (answer or {}).get("shards_acknowledged"):
-            raise NotFinished(f"{index} could not be kept from being written to: run it again")
+        """When it returns, no write is under way."""
+        request = Request("PUT", f"/{index}/_block/write")
+        if not rest.send(self.client, request).get("shards_acknowledged"):
+            # So it is answered where the block was there already, too: by hand, or by a run that was ended.
+            self._unblock(index)
+            if not rest.send(self.client, request).get("shards_acknowledged"):
+                raise NotFinished(f"{index} could not be kept from being written to: run it again")
 
     def _unblock(self, index: str) -> None:
         rest.send(self.client, Request("PUT", f"/{index}/_settings", {"index.blocks.write": None}))
