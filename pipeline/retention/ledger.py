@@ -82,11 +82,6 @@ def of_kinds(*kinds: str) -> Mapping[str, Any]:
     return {"terms": {"kind": list(kinds)}}
 
 
-def of_month(month: str) -> Mapping[str, Any]:
-    """The clause for records about this month."""
-    return {"term": {"month": month}}
-
-
 def _hits(client: OpenSearch, clauses: Sequence[Mapping[str, Any]], size: int, **more: Any) -> Iterator[dict[str, Any]]:
     body = {"query": {"bool": {"filter": list(clauses)}}, "sort": [{"_seq_no": "asc"}], "size": size, **more}
     while True:

@@ -183,10 +183,11 @@ def test_a_record_that_was_altered_or_forged_is_a_finding_and_explains_nothing(
         put(doc_id, batch)
         put("removed-1973-05", commit)
     assert examined(opensearch, org)[1] == "sound"
-    settings, client = opensearch.admin, opensearch.client()
+    settings = opensearch.admin
+    whole_of_may = Filters(since_ns=parse_time("1973-05-01T00:00:00Z"), until_ns=parse_time("1973-06-01T00:00:00Z"))
     put("removed-1973-05-9", forged)
     try:
-        whole = examine_as(opensearch, opensearch.super_admin, Filters(), Terms(trust=Trust.read(settings)))[0]
+        whole = examine_as(opensearch, opensearch.super_admin, whole_of_may, Terms(trust=Trust.read(settings)))[0]
         [flaw] = [flaw for flaw in whole if flaw.kind == "record"]
         assert "removed-1973-05-9 (about 1973-05): its signature does not hold" in flaw.detail
         checks = list(doctor_retention.examine(settings, client))
@@ -226,7 +227,7 @@ def test_what_a_hold_keeps_stays_and_goes_after_its_release(
     assert not exists(opensearch, "1973-07")
     flaws, said = examined(opensearch, org)
     assert ([flaw.kind for flaw in flaws], said) == (["removed", "removed"], "sound")
-    assert len(records(opensearch, ledger.of_kinds("month_removed"), ledger.of_month("1973-07"))) == 2
+    assert len(records(opensearch, ledger.of_kinds("month_removed"), {"term": {"month": "1973-07"}})) == 2
 
 
 KILLED = """
@@ -278,7 +279,7 @@ def test_killed_between_record_and_removal_the_next_run_finishes(
     assert not exists(opensearch, "1973-09")
     flaws, said = examined(opensearch, org)
     assert ([flaw.kind for flaw in flaws], said) == (["removed"], "sound")
-    assert len(records(opensearch, ledger.of_month("1973-09"))) == 3  # one of each kind
+    assert len(records(opensearch, {"term": {"month": "1973-09"}})) == 3  # one of each kind
 
 
 def test_killed_among_its_deletions_the_next_run_finishes(
@@ -363,40 +364,6 @@ def test_late_events_are_dead_letters_show_says_why_and_the_month_is_not_made_ag
     made = steps[template.index_name((1974, 5))]
     assert made.state is State.OK
     assert "removed by retention" in made.sentence
-
-
-@pytest.mark.parametrize("role", ["audit_super_admin", "audit_admin", "audit_auditor", "audit_writer", None])
-def test_nobody_without_the_certificate_adds_alters_or_removes_a_record(
-    opensearch: RealOpenSearch, role: str | None
-) -> None:
-    who = opensearch.client(opensearch.add_user(*([role] if role else [])))
-    forged = {"kind": "month_removed", "month": "1973-10", "record": "x"}
-    for method, path, body in (
-        ("PUT", "/audit-records/_create/removed-1973-10", forged),
-        ("PUT", "/audit-records/_doc/removed-1973-10", forged),
-        ("POST", "/_bulk", '{"create":{"_index":"audit-records","_id":"x"}}\n{}\n'),
-        ("POST", "/audit-records/_update/x", {"doc": {}}),
-        ("DELETE", "/audit-records/_doc/x", None),
-        ("POST", "/audit-records/_delete_by_query", {"query": {"match_all": {}}}),
-        ("DELETE", "/audit-records", None),
-        ("PUT", "/audit-records/_mapping", {"properties": {}}),
-    ):
-        assert _refused(lambda m=method, p=path, b=body: who.transport.perform_request(m, p, body=b)), (method, path)
-    reads = role in ("audit_super_admin", "audit_admin", "audit_auditor")
-    assert _refused(lambda: who.search(index="audit-records")) is not reads
-    assert _refused(lambda: who.get(index="audit-records", id="removed-1973-01", params={"ignore": 404})) is not reads
-
-
-def _refused(call: Callable[[], Any]) -> bool:
-    from opensearchpy.exceptions import TransportError
-
-    try:
-        answer = call()
-    except TransportError as error:
-        return error.status_code == 403
-    if isinstance(answer, dict) and answer.get("errors"):
-        return all(item["create"]["status"] == 403 for item in answer["items"])
-    return isinstance(answer, dict) and answer.get("status") == 403
 
 
 def test_the_commands(opensearch: RealOpenSearch, org: str, auditpipe: Callable[..., Ran]) -> None:
