@@ -34,6 +34,8 @@ from auditpipe.schemas.identity import new_event_id, parse_time
 from auditpipe.schemas.settings import Settings
 from tests.builders import Document, stream
 from tests.conftest import RealOpenSearch
+from tests.pipeline.relay.running import running_relay
+from tests.pipeline.relay.wire import Client, entry, event_time, message
 from tests.pipeline.retention.authority import Authority
 from tests.pipeline.test_verify_index import examine_as
 from tests.stored import Ran, organization, store
@@ -346,7 +348,7 @@ def test_a_hold_that_comes_in_between_is_kept(
 
 
 def test_late_events_are_dead_letters_show_says_why_and_the_month_is_not_made_again(
-    opensearch: RealOpenSearch, remover: Remover, org: str
+    opensearch: RealOpenSearch, remover: Remover, org: str, tmp_path: Path
 ) -> None:
     documents = store(opensearch, across("1974-05-31", org))
     waiting = stream(1, start_ns=parse_time("1975-01-01T00:00:00Z"), organization__id=org)
@@ -354,6 +356,13 @@ def test_late_events_are_dead_letters_show_says_why_and_the_month_is_not_made_ag
     assert sent(opensearch, documents[0], documents[5], waiting[0]) == [
         ("never", "removed_by_retention"), ("done", "duplicate"), ("again", "missing_index")
     ]  # fmt: skip
+    with running_relay(opensearch.shipper, tmp_path / "dead") as relay:
+        times = [(one, event_time(parse_time(one["@timestamp"]))) for one in (documents[1], documents[6])]
+        client = Client(relay.port).send(message("packed", [entry(one, time) for one, time in times], "c"))
+        assert client.acknowledgements(1) == ["c"]
+        [letter] = relay.letters()
+    assert (letter["id"], letter["reason"]["type"]) == (documents[1]["event"]["id"], "removed_by_retention")
+    assert letter["reason"]["detail"].endswith(f"record {outcome.record}")
     with pytest.raises(NoSuchEvent, match=rf"1974-05 was removed by retention on .*, record {outcome.record}"):
         show(opensearch.client(opensearch.super_admin), documents[0]["event"]["id"])
     asked = {"docs": [{"_index": "audit-records", "_id": name} for name in ("removed-1974-05", outcome.record)]}
