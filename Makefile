@@ -12,13 +12,17 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest
 
+# AUDIT=--strict fails where nobody can be asked about the dependencies.
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.lint.secret_scan
+	$(BIN)/python -m tests.lint.dependency_audit $(AUDIT)
 
+# All but the console's figures, which want a million events: make bench BENCH=console, and EVENTS for another number.
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(BENCH) $(if $(EVENTS),--events $(EVENTS))
 
 # Faults of every kind at once, then: is an event lost, doubled or altered? MINUTES, SEED, SHIPPER as docs/reliability.md.
 chaos: $(STAMP)

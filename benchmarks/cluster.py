@@ -35,13 +35,17 @@ SHORT_SCRIPT = Path(__file__).parent / "short_search.py"
 
 
 @contextmanager
-def running(shipper: str, ports: tuple[int, int, int]) -> Iterator[Any]:
-    """A local stack of its own, removed afterwards: settings of the Super Admin and the admin, forward, a folder."""
+def running(shipper: str, ports: tuple[int, int, int], console_port: int | None = None) -> Iterator[Any]:
+    """A local stack of its own, removed afterwards: settings of the Super Admin and the admin, forward, a folder.
+
+    With a console where a port for it is given.
+    """
     folder = Path(tempfile.mkdtemp(prefix="auditpipe-bench-"))
     home = Home(folder / "home")
     settings = load({"home": str(home.root)}, environment={"PATH": os.environ["PATH"]})
     try:
-        made = stack.up(settings, UpOptions(*ports, shipper=shipper))
+        wanted = UpOptions(*ports, shipper=shipper, console=console_port is not None, console_port=console_port)
+        made = stack.up(settings, wanted)
         profiles = [load({"home": str(home.root)}, profile=name, environment={}) for name in ("local", "operator")]
         yield *profiles, made.forward, folder
     finally:

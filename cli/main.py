@@ -5,7 +5,7 @@ from importlib import import_module
 import click
 
 COMMANDS: dict[str, str] = {
-    "up": "Start OpenSearch and a shipper on this machine.",
+    "up": "Start OpenSearch, a shipper and the console on this machine.",
     "down": "Stop them; the data stays.",
     "status": "What runs, and what waits.",
     "doctor": "What is wrong with a cluster, and how to put it right.",

@@ -1,6 +1,7 @@
 """Options that many commands share: how to reach a cluster, and which events are meant."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -8,6 +9,7 @@ import click
 
 from auditpipe.pipeline.query import Filters, moment
 from auditpipe.schemas.errors import UsageError
+from auditpipe.schemas.pseudonyms import read_keys
 from auditpipe.schemas.settings import SETTINGS, Settings, load
 
 _CONNECTION: tuple[tuple[str, str, str], ...] = (
@@ -20,6 +22,10 @@ _CONNECTION: tuple[tuple[str, str, str], ...] = (
     ("key-file", "FILE", "Its key (PEM)."),
     ("home", "DIR", "State of the local stack."),
 )
+
+
+#: For commands that filter: a setting more.
+PSEUDONYM_KEYS = ("pseudonym-key-file", "FILE", "Keys of pseudonyms: people are found by them too.")
 
 
 def connection_options(
@@ -54,7 +60,8 @@ def _refuse_unused(flags: Mapping[str, str | None], settings: Settings) -> None:
     """Who types credentials means them: going on as someone else would look as if they had been taken."""
     given = [s.name for s in SETTINGS if s.credential and flags.get(s.name)]
     if given and not flags.get("url"):
-        whole = {"url": settings.get("url") or "URL", "ca_file": settings.get("ca_file")}
+        url = settings.get("url") or "URL"
+        whole = {"url": "URL" if "@" in url else url, "ca_file": settings.get("ca_file")}  # no password of a URL
         beside = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in whole.items() if value)
         raise UsageError(
             f"--{given[0].replace('_', '-')} goes with --url, because credentials come from where the URL comes from: "
@@ -66,6 +73,12 @@ def say_notes(settings: Settings) -> None:
     """What the person should know about where their settings came from."""
     for note in settings.notes:
         click.echo(f"auditpipe: note: {note}", err=True)
+
+
+def with_pseudonyms(filters: Filters, settings: Settings) -> Filters:
+    """The same filters, which also find what has become a pseudonym, where a key file is named. Reads it."""
+    path = settings.get("pseudonym_key_file")
+    return replace(filters, keys=read_keys(path)) if path else filters
 
 
 _FILTERS: tuple[tuple[str, str, str], ...] = (

@@ -22,14 +22,16 @@ from pydantic import BaseModel, ValidationError
 from auditpipe.emitters import context as contexts
 from auditpipe.emitters.build import Builder, Document
 from auditpipe.emitters.concealment import concealment_key
+from auditpipe.emitters.pseudonyms import Pseudonyms
 from auditpipe.emitters.redaction import Redactor
 from auditpipe.emitters.spooled import SpoolOptions, SpoolTransport
 from auditpipe.emitters.transport import Stats, Transport
-from auditpipe.schemas import identity, rules, settings
+from auditpipe.schemas import identity, privacy, rules, settings
 from auditpipe.schemas.canonical import GENESIS, canonical_bytes, document_hash
 from auditpipe.schemas.catalogue import STREAM_CLOSED, Action, Catalogue, builtin
 from auditpipe.schemas.errors import AuditpipeError, InvalidEvent, LimitExceeded, SpoolError, UsageError
 from auditpipe.schemas.event import Event
+from auditpipe.schemas.pseudonyms import read_keys
 from auditpipe.schemas.values import MAX_EVENT_BYTES
 
 log = logging.getLogger(__name__)
@@ -67,7 +69,9 @@ class AuditLog:
     `on_failure`: `raise` or `continue`, or a mapping of action pattern to one of them (`{"*": "raise",
     "user.*.exported": "continue"}`, the first that fits). `forward`: host:port; `forward_ca_file`: speak TLS to it,
     checked against these authorities; `forward_shared_key_file`: prove a shared key to it. `spool_dir`: a folder.
-    These come from the environment (AUDITPIPE_FORWARD and so on) unless given.
+    `pseudonym_key_file`: replace personal values by keyed hashes, with its keys. These come from the environment
+    (AUDITPIPE_FORWARD and so on) unless given. `pseudonymize`: which, instead of the usual ones (`schemas/privacy.py`):
+    fields such as `user.email`, and `changes.NAME` and `details.NAME`.
     """
 
     def __init__(
@@ -84,6 +88,8 @@ class AuditLog:
         forward: str | None = None,
         forward_ca_file: str | None = None,
         forward_shared_key_file: str | None = None,
+        pseudonym_key_file: str | None = None,
+        pseudonymize: Iterable[str] | None = None,
         spool_dir: str | Path | None = None,
         spool: SpoolOptions | None = None,
         transport: Transport | None = None,
@@ -92,7 +98,7 @@ class AuditLog:
     ) -> None:
         folder = str(spool_dir) if spool_dir else None
         given = {"forward": forward, "forward_ca_file": forward_ca_file, "spool_dir": folder}
-        given["forward_shared_key_file"] = forward_shared_key_file
+        given |= {"forward_shared_key_file": forward_shared_key_file, "pseudonym_key_file": pseudonym_key_file}
         resolved = settings.load(given, default_profile="none")
         catalogue = builtin() if catalogue is None else catalogue
         self.catalogue = catalogue.extended(actions) if actions else catalogue
@@ -106,6 +112,7 @@ class AuditLog:
             concealment_key=self._concealment_key,
             organization=organization,
             host=socket.gethostname()[:1024] if host is None else host,
+            pseudonyms=_pseudonyms(resolved.get("pseudonym_key_file"), pseudonymize),
         )
         self._transport = transport or SpoolTransport(
             resolved.spool_dir,
@@ -325,6 +332,14 @@ def _checked(document: Document) -> Event:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise InvalidEvent(".".join(str(part) for part in first["loc"]), first["msg"]) from error
+
+
+def _pseudonyms(key_file: str | None, chosen: Iterable[str] | None) -> Pseudonyms | None:
+    if key_file:
+        return Pseudonyms(read_keys(key_file), privacy.Chosen(privacy.DEFAULT if chosen is None else chosen))
+    if chosen is not None:
+        raise UsageError("pseudonymize: no keys to do it with: give pseudonym_key_file or AUDITPIPE_PSEUDONYM_KEY_FILE")
+    return None
 
 
 def _policies(given: FailurePolicy | Mapping[str, FailurePolicy]) -> Mapping[str, FailurePolicy]:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from uuid import UUID
 
 from auditpipe.emitters.concealment import conceal_typed
+from auditpipe.emitters.pseudonyms import Pseudonyms
 from auditpipe.emitters.redaction import Redactor
 from auditpipe.schemas import identity
 from auditpipe.schemas.catalogue import Action, Catalogue
@@ -22,6 +23,8 @@ from auditpipe.schemas.sentence import sentence
 from auditpipe.schemas.values import MAX_ID, cut, identifier, name, plain
 
 Document = dict[str, Any]
+#: A state with pseudonyms in place of its personal values: `Pseudonyms.state` for one event.
+Hide = Callable[..., Any]
 _ACTOR_KEYS = ("id", "name", "full_name", "email", "roles", "type")
 _ACTOR_TEXTS: tuple[tuple[str, str, Callable[[Any, str], str]], ...] = (
     ("id", "user.id", identifier),
@@ -35,7 +38,10 @@ _TARGET_KEYS = ("type", "id", "name")
 
 @dataclass(frozen=True, slots=True)
 class Builder:
-    """Makes documents for one service. `concealment_key` is asked for only when a name must be concealed."""
+    """Makes documents for one service.
+
+    `concealment_key` is asked for only when a name must be concealed; `pseudonyms` replace personal values, if given.
+    """
 
     service: Mapping[str, str]
     catalogue: Catalogue
@@ -43,6 +49,7 @@ class Builder:
     concealment_key: Callable[[], bytes]
     organization: Any = None
     host: str | None = None
+    pseudonyms: Pseudonyms | None = None
     _service: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -94,7 +101,13 @@ class Builder:
             audit["target"] = what
         if involved:
             audit["involved"] = [_thing(item, f"audit.involved[{index}]") for index, item in enumerate(involved)]
-        self._changes(audit, withheld, before, after, changes)
+        concealed = reason in action.conceal_name_for
+        personal, hide = None, None
+        if self.pseudonyms is not None:
+            personal = set[str]()
+            # A typed name is not for the holders of the other keys: it is concealed first.
+            hide = None if concealed else partial(self.pseudonyms.state, texts=personal)
+        self._changes(audit, withheld, before, after, changes, hide)
         self._details(audit, withheld, action, details)
         if withheld:
             audit["redacted"] = [cut(path, MAX_ID) for path in dict.fromkeys(withheld)]
@@ -138,34 +151,41 @@ class Builder:
         if self.host is not None:
             document["host"] = {"name": self.host}
         document["audit"] = audit
-        if reason in action.conceal_name_for:
+        if concealed:
             conceal_typed(document, self.concealment_key)
+        if self.pseudonyms is not None and personal is not None:
+            self.pseudonyms.apply(document, personal)
+            action.check_details(audit.get("details"))  # again: a schema that takes no pseudonym is to be known here
         related = _related(document)
         if related:
             document["related"] = related
         document["message"] = sentence(action, document)
         return document, moment
 
-    def _changes(self, audit: Document, names: list[str], before: Any, after: Any, changes: Any) -> None:
+    def _changes(
+        self, audit: Document, names: list[str], before: Any, after: Any, changes: Any, hide: Hide | None
+    ) -> None:
         if changes is not None:
             if before is not None or after is not None:
                 raise InvalidEvent("changes", "give either changes or before and after, not both")
-            made = self._ready_made(changes, names)
+            made = self._ready_made(changes, names, hide)
         elif before is None and after is None:
             return
         else:
             old, new, withheld = self.redactor.states(state(before, "before"), state(after, "after"))
             names += withheld
+            if hide is not None:
+                old, new = hide(old), hide(new)
             made = self._without_secrets(compare(old, new), names)  # an id in a path may be a secret's name
         if made:
             audit["changes"] = made
             audit["changed"] = changed_fields(made)
 
-    def _ready_made(self, changes: Any, names: list[str]) -> list[Document]:
+    def _ready_made(self, changes: Any, names: list[str], hide: Hide | None) -> list[Document]:
         def clean(value: Any, field: str) -> Any:
             value, withheld = self.redactor.split(value, field, pairs=True)
             names.extend(withheld)
-            return value
+            return value if hide is None else hide(value, path=field, pairs=True)
 
         return self._without_secrets(ready_made(changes, clean), names)
 

@@ -9,19 +9,17 @@ event, and whoever types a tenant's name must not hide their attempts from it.
 import hashlib
 import hmac
 import os
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from auditpipe.emitters.replacing import Replacer
 from auditpipe.schemas.changes import changed_fields, leaf
 from auditpipe.schemas.errors import SpoolError
-from auditpipe.schemas.values import MAX_CHANGE_VALUE, MAX_NAME, cut, json_text
+from auditpipe.schemas.values import MAX_CHANGE_VALUE, MAX_NAME, cut
 
 Document = dict[str, Any]
 CONCEALED = "hmac-sha256:"
-#: Shorter texts are replaced only where they stand alone: they would be found in everything.
-_SHORTEST_INSIDE = 4
 _NAMES = ("id", "name", "full_name", "email")
 #: Where texts of the application stand that are hashed whole.
 _IDS = (
@@ -81,54 +79,25 @@ def _change(typed: "_Typed", change: Document) -> Document:
     return {"field": typed.key(change["field"]), **sides}
 
 
-class _Typed:
+class _Typed(Replacer):
     """The typed texts, and what has them replaced."""
 
     def __init__(self, key: bytes, texts: set[str]) -> None:
-        self._key = key
-        self._folded = {text.casefold(): text for text in texts}
-        longest_first = sorted((text for text in texts if len(text) >= _SHORTEST_INSIDE), key=len, reverse=True)
-        # As it is, and as it stands in a JSON text.
-        inside = [form for text in longest_first for form in dict.fromkeys((text, json_text(text)[1:-1]))]
-        self._inside = [form.casefold() for form in inside]
-        self._pattern = re.compile("|".join(re.escape(form) for form in inside), re.IGNORECASE)
-
-    def _is_within(self, text: str) -> bool:
-        folded = text.casefold()
-        return any(form in folded for form in self._inside)
-
-    def _hash(self, text: str) -> str:
-        return conceal(self._key, self._folded.get(text.casefold(), text))
+        super().__init__(lambda text: conceal(key, text), texts)
 
     def whole(self, text: str) -> str:
         """This text, hashed whole if a typed one is it, or is in it."""
-        stripped = text.strip()
-        return self._hash(stripped) if stripped.casefold() in self._folded or self._is_within(text) else text
+        found = self.alone(text)
+        return found or (self.substitute(text.strip()) if self.is_within(text) else text)
 
     def key(self, text: str) -> str:
         """A key: as it is, since two that differ must go on to differ; a short word is the application's own."""
-        return conceal(self._key, text) if self._is_within(text) else text
+        return self.substitute(text) if self.is_within(text) else text
 
     def within(self, text: str) -> str:
         """This text with a hash for each typed one."""
-        if text.strip().casefold() in self._folded:
-            return self._hash(text.strip())
-        if not self._is_within(text):
-            return text
-        replaced = self._pattern.sub(lambda match: self._hash(match[0]), text)
-        return conceal(self._key, text) if self._is_within(replaced) else replaced  # such as SS for \u00df
-
-    def value(self, value: Any) -> Any:
-        """A value of the table without them."""
-        if isinstance(value, dict):
-            return {self.key(name): self.value(inner) for name, inner in value.items()}
-        if isinstance(value, list):
-            return [self.value(inner) for inner in value]
-        if type(value) is int and abs(value) >= 10 ** (_SHORTEST_INSIDE - 1) and str(value) in self._folded:
-            return self._hash(str(value))
-        if isinstance(value, str) and (replaced := self.within(value)) != value:
-            return cut(replaced, MAX_CHANGE_VALUE)
-        return value
+        replaced = super().within(text)
+        return replaced if replaced == text else cut(replaced, MAX_CHANGE_VALUE)
 
 
 def concealment_key(path: Path) -> bytes:

@@ -1,43 +1,26 @@
 """Who may look: grants, made and taken back by a Super Admin through Security's REST API.
 
-A grant is a role and the person's name in its mapping, so that the node itself decides at every request, whichever
-tool it comes from. What the role is called follows from the grant, and what it allows follows from that again:
-
-    audit_admin                    everything, without an end: the role that provisioning made
-    audit_admin__acme              the events of the organization `acme`
-    audit_admin__acme__ada         the same, for `ada` alone, until a date
-    audit_admin____ada             every organization, for `ada` alone, until a date
+A grant is a role and a name in its mapping, so that the node itself decides at every request, whichever tool it comes
+from. What the role is called follows from the grant (see `granted`), and what it allows follows from that again.
 
 Both limits are one query in the role's document-level security (see `limits`). A person has at most one grant of a
 role for an organization: a new one replaces it, because of two the wider would count. And nobody has a limited grant
 beside an unlimited one: of these the limited would count, and the person would miss events without a word.
 """
 
-import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from opensearchpy import OpenSearch
 
-from auditpipe.pipeline import limits, principals, rest, roles
+from auditpipe.pipeline import principals, rest, roles
+from auditpipe.pipeline.granted import WORDS, grants_of, limited_role, mixed, outside, own_roles, people_of
+from auditpipe.pipeline.granted import Grant as Grant
 from auditpipe.pipeline.plan import Request
 from auditpipe.pipeline.principals import API, Principals
-from auditpipe.pipeline.roles import IndexPermission, Role
+from auditpipe.pipeline.roles import Role
 from auditpipe.schemas.errors import Conflict, NotAllowed, NotFinished, UsageError
-from auditpipe.schemas.identity import MILLISECOND, format_time
-
-#: What a person types for a role.
-WORDS = {"admin": roles.ADMIN, "super-admin": roles.SUPER_ADMIN, "auditor": roles.AUDITOR}
-_WORD_OF = {name: word for word, name in WORDS.items()}
-
-_PLAIN = re.compile(r"[A-Za-z0-9.-]")
-_PART = r"((?:[A-Za-z0-9.-]|_[0-9A-F]{2})*)"
-_LIMITED = re.compile(rf"({'|'.join(WORDS.values())})__{_PART}(?:__{_PART})?")
-
-#: The note about a grant whose role allows something else than its name says.
-ALTERED = "its role was altered by other means"
 
 #: What an organization's limit is worth, for whoever grants it. Each way is held by a test on a real node.
 SEES_PAST = (
@@ -45,86 +28,6 @@ SEES_PAST = (
     " aggregation, a background of significant_terms or a suggester: who writes requests by hand (curl) can read other"
     " organizations' events with them. Give this to people who would be trusted with that; see docs/access-roles.md"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """One person's access. `until` in milliseconds since 1970, exclusive, kept to the second; `note`: what is odd.
-
-    One that was found knows the role that it is `stored_as`, whatever that should be called, and whether it is
-    `direct`: in the internal user's own entry, not in the role's mapping.
-    """
-
-    user: str
-    word: str
-    organization: str | None = None
-    until: int | None = None
-    note: str = ""
-    stored_as: str | None = None
-    direct: bool = False
-
-    @property
-    def role_name(self) -> str:
-        """The role in OpenSearch that it is made of."""
-        if self.stored_as is not None:
-            return self.stored_as
-        name = WORDS[self.word]
-        if self.until is not None:
-            return f"{name}__{encode(self.organization or '')}__{encode(self.user)}"
-        return name if self.organization is None else f"{name}__{encode(self.organization)}"
-
-    @property
-    def about(self) -> tuple[str, str, str | None]:
-        """What a person has at most one grant of."""
-        return self.user, self.word, self.organization
-
-    @property
-    def limited(self) -> bool:
-        """Whether it shows only a part of the events, or only for a time."""
-        return self.organization is not None or self.until is not None
-
-    @property
-    def ended(self) -> bool:
-        """Whether its end has passed."""
-        return self.until is not None and self.until * MILLISECOND <= time.time_ns()
-
-    def same(self, other: "Grant") -> bool:
-        """Whether both give one person the same, whatever their notes."""
-        return (self.user, self.role_name) == (other.user, other.role_name)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For `-o json`."""
-        return {
-            "user": self.user,
-            "role": self.word,
-            "organization": self.organization,
-            "until": None if self.until is None else format_time(self.until * MILLISECOND),
-            "note": self.note or None,
-        }
-
-
-def encode(text: str) -> str:
-    """A part of a role's name: UTF-8 bytes other than letters, digits, `.` and `-` as `_XX`, so that `__` parts."""
-    return "".join(chr(b) if _PLAIN.match(chr(b)) else f"_{b:02X}" for b in text.encode())
-
-
-def decode(part: str) -> str:
-    """The text of a part of a role's name."""
-    raw = re.sub(r"_([0-9A-F]{2})", lambda match: chr(int(match[1], 16)), part)
-    return raw.encode("latin-1").decode(errors="replace")
-
-
-def limited_role(grant: Grant) -> Role:
-    """The role of a grant that has an organization, an end or both."""
-    base = roles.BY_NAME[WORDS[grant.word]]
-    whose = "every organization" if grant.organization is None else f"organization {grant.organization}"
-    end = "" if grant.until is None else f", {grant.user} until {format_time(grant.until * MILLISECOND)}"
-    events = base.indices[0]
-    rule = IndexPermission(events.patterns, events.actions, dls=limits.rule_of(grant.organization, grant.until))
-    records_rule = limits.records_rule_of(grant.organization, grant.until)
-    records = IndexPermission(roles.READ_RECORDS.patterns, roles.READ_RECORDS.actions, dls=records_rule)
-    title = f"{base.title} of {whose}{end}"
-    return Role(grant.role_name, base.title, title, (rule, records), base.cluster, reserved=False, tenant=base.tenant)
 
 
 def grant(client: OpenSearch, wanted: Grant, *, password: str | None = None) -> tuple[str, ...]:
@@ -138,26 +41,33 @@ def grant(client: OpenSearch, wanted: Grant, *, password: str | None = None) -> 
     put_on_record(client)
     found = read(client)
     before = tuple(grants_of(found))
-    replaced = [old for old in before if (old.user, old.word, old.organization) == wanted.about]
-    refuse_writer(found, wanted.user)
-    refuse_mix(wanted, [old for old in before if old not in replaced])
-    notes = (*_user(client, wanted.user, found, password), *_about_ends(wanted, before))
+    replaced = [old for old in before if old.about == wanted.about]
+    refuse_writer(found, wanted)
+    refuse_mix(wanted, [old for old in before if old not in replaced], found.users)
+    notes = (*_person(client, wanted, found, password), *_about_ends(wanted, before, found.users))
     if wanted.role_name not in roles.BY_NAME:
         _role(client, limited_role(wanted), found)
     current = found.mappings.get(wanted.role_name)
-    if wanted.user not in principals.members(current):
-        rest.send(client, principals.add_users(wanted.role_name, [wanted.user], current))
+    if wanted.user not in principals.members(current, wanted.kind):
+        rest.send(client, principals.add_members(wanted.role_name, [wanted.user], current, wanted.kind))
     for old in replaced:
         if old.role_name != wanted.role_name:
             _take(client, old)
-    _read_back(client, lambda now: any(wanted.same(one) for one in now), f"{wanted.user} does not have it")
+    _read_back(client, lambda now: any(wanted.same(one) for one in now), f"{wanted.holder} does not have it")
     return notes
 
 
 def revoke(
-    client: OpenSearch, user: str, word: str | None = None, organization: str | None = None
+    client: OpenSearch,
+    user: str,
+    word: str | None = None,
+    organization: str | None = None,
+    *,
+    backend: bool = False,
 ) -> tuple[Grant, ...]:
-    """Take back a person's grants: all, those of a role, those of an organization. Returns them; none is no error.
+    """Take back a person's grants, or a backend role's: all, those of a role, those of an organization.
+
+    Returns them; none is no error.
 
     NotAllowed for anyone but a Super Admin, and for the last Super Admin, after whom nobody could grant anything.
     """
@@ -166,7 +76,9 @@ def revoke(
     taken = tuple(
         old
         for old in grants_of(found)
-        if old.user == user and word in (None, old.word) and organization in (None, old.organization)
+        if (old.user, old.backend) == (user, backend)
+        and word in (None, old.word)
+        and organization in (None, old.organization)
     )
     refuse_last(grants_of(found), taken)
     for old in taken:
@@ -177,27 +89,17 @@ def revoke(
 
 def grants(client: OpenSearch) -> tuple[Grant, ...]:
     """Everyone's access, by name. NotAllowed for anyone but a Super Admin."""
-    found = tuple(grants_of(read(client)))
-    blind = mixed(found)
-    noted = (replace(one, note=_joined(one, mix=one.user in blind)) for one in found)
-    return tuple(sorted(noted, key=lambda g: (g.user, g.word, g.organization or "")))
-
-
-def mixed(found: Iterable[Grant]) -> set[str]:
-    """Who has a limited grant beside an unlimited one. The node applies the limit to all that they read."""
-    listed = tuple(found)
-    return {one.user for one in listed if one.limited} & {one.user for one in listed if not one.limited}
+    held = read(client)
+    found = tuple(grants_of(held))
+    blind = mixed(found, held.users)
+    noted = (replace(one, note=_joined(one, mix=one.holder in blind)) for one in found)
+    return tuple(sorted(noted, key=lambda g: (g.holder, g.word, g.organization or "")))
 
 
 def writers(found: Principals) -> set[str]:
     """Who ships events: the role's members, by its mapping and by their own entries."""
     direct = {user for user, entry in found.users.items() if roles.WRITER in own_roles(entry)}
     return {roles.WRITER_USER, *principals.members(found.mappings.get(roles.WRITER)), *direct}
-
-
-def own_roles(entry: Mapping[str, Any]) -> list[str]:
-    """The roles in an internal user's own entry."""
-    return list(entry.get("opendistro_security_roles", []))
 
 
 def put_on_record(client: OpenSearch) -> None:
@@ -220,25 +122,10 @@ def read(client: OpenSearch) -> Principals:
     return found
 
 
-def grants_of(found: Principals) -> Iterator[Grant]:
-    """The grants that roles, mappings and the users' own entries amount to."""
-    given = {name: given_by(name, role) for name, role in found.roles.items()}
-    for name, mapping in found.mappings.items():
-        if (made := given.get(name)) is not None:
-            for user in principals.members(mapping):
-                yield _noted(replace(made, user=user), name)
-            for other in outside(mapping):
-                yield replace(made, user=other, note="mapped by other means: end it there")
-    for user, entry in found.users.items():
-        for name in own_roles(entry):
-            if (made := given.get(name)) is not None:
-                yield replace(made, user=user, direct=True, note=made.note or "in the user's own entry")
-
-
 def refuse_last(found: Iterable[Grant], taken: Iterable[Grant]) -> None:
     """NotAllowed if nobody would be left to grant anything."""
-    super_admins = {one.user for one in found if one.word == "super-admin"}
-    leaving = {one.user for one in taken if one.word == "super-admin"}
+    super_admins = {one.holder for one in found if one.word == "super-admin"}
+    leaving = {one.holder for one in taken if one.word == "super-admin"}
     if leaving and super_admins == leaving:
         raise NotAllowed(
             f"{', '.join(leaving)} is the last Super Admin: grant it to someone else first,"
@@ -246,22 +133,27 @@ def refuse_last(found: Iterable[Grant], taken: Iterable[Grant]) -> None:
         )
 
 
-def refuse_writer(found: Principals, user: str) -> None:
+def refuse_writer(found: Principals, wanted: Grant) -> None:
     """UsageError for an account that ships events: a reader's rule would hide from it what it has to compare."""
-    if user in writers(found):
+    ships = writers(found) & people_of(found.users, wanted)
+    if wanted.backend and wanted.user in principals.members(found.mappings.get(roles.WRITER), wanted.kind):
+        ships.add(wanted.holder)
+    if ships:
         raise UsageError(
-            f"{user} ships events ({roles.WRITER}), and another role beside that one stops it: name another account"
+            f"{', '.join(sorted(ships))} ships events ({roles.WRITER}), and another role beside that one stops it:"
+            " name another account"
         )
 
 
-def refuse_mix(wanted: Grant, others: Iterable[Grant]) -> None:
+def refuse_mix(wanted: Grant, others: Iterable[Grant], users: Mapping[str, Any]) -> None:
     """UsageError for a limited grant beside an unlimited one: the limit would hold for both."""
+    theirs = people_of(users, wanted)
     for old in others:
-        if old.user == wanted.user and old.limited != wanted.limited:
+        if old.limited != wanted.limited and (both := theirs & people_of(users, old)):
             limit, free = (wanted, old) if wanted.limited else (old, wanted)
             raise UsageError(
-                f"{wanted.user} would have {free.word} without a limit and {limit.role_name} with one, and the limit"
-                f" would hide events from both: `auditpipe access revoke {wanted.user} --role {old.word}` first"
+                f"{min(both)} would have {free.word} without a limit and {limit.role_name} with one, and the limit"
+                f" would hide events from both: `auditpipe access revoke {old.flag} --role {old.word}` first"
             )
 
 
@@ -272,11 +164,15 @@ def check(wanted: Grant) -> None:
         raise UsageError("--org: expected an organization's id, got an empty one")
     if wanted.word == "super-admin" and (wanted.organization is not None or wanted.until is not None):
         raise UsageError("a Super Admin grants access to every organization, without an end: use --role admin")
-    if wanted.until is not None and wanted.until * MILLISECOND <= time.time_ns():
-        raise UsageError(f"--until {format_time(wanted.until * MILLISECOND)} has passed")
+    if wanted.ended:
+        raise UsageError(f"--until {wanted.end} has passed")
 
 
-def _user(client: OpenSearch, user: str, found: Principals, password: str | None) -> tuple[str, ...]:
+def _person(client: OpenSearch, wanted: Grant, found: Principals, password: str | None) -> tuple[str, ...]:
+    """Make the internal user, where there is to be one; notes about who it is."""
+    user = wanted.user
+    if wanted.backend:
+        return (f"whoever signs in with the {wanted.holder} has it: who that is, the way of signing in decides",)
     if user in found.users:
         return ("the user exists: the password is as it was",) if password is not None else ()
     if password is None:
@@ -285,13 +181,15 @@ def _user(client: OpenSearch, user: str, found: Principals, password: str | None
     return ()
 
 
-def _about_ends(wanted: Grant, before: Iterable[Grant]) -> Iterator[str]:
+def _about_ends(wanted: Grant, before: Iterable[Grant], users: Mapping[str, Any]) -> Iterator[str]:
     """What the limits of a grant do not do, or do to others."""
     if wanted.organization is not None:
         yield SEES_PAST
+    theirs = people_of(users, wanted)
     for old in before:
-        if old.user == wanted.user and old.about != wanted.about and old.until != wanted.until:
-            yield f"when one of their grants has ended, {wanted.user} reads nothing until that one is revoked"
+        both = theirs & people_of(users, old)
+        if both and old.about != wanted.about and old.until != wanted.until:
+            yield f"when one of their grants has ended, {min(both)} reads nothing until that one is revoked"
             return
 
 
@@ -317,10 +215,10 @@ def _take(client: OpenSearch, old: Grant) -> None:
         rest.send(client, Request("PATCH", principals.user_path(old.user), patch))
         return
     mapping = (rest.get(client, f"{API}/rolesmapping/{old.role_name}") or {}).get(old.role_name, {})
-    left = [user for user in principals.members(mapping) if user != old.user]
-    others = [*left, *outside(mapping)]
-    if others or old.role_name in roles.BY_NAME:
-        rest.send(client, principals.replace_users(old.role_name, left))
+    left = [name for name in principals.members(mapping, old.kind) if name != old.user]
+    beside = principals.members(mapping, "users" if old.backend else "backend_roles")
+    if left or beside or [*outside(mapping)] or old.role_name in roles.BY_NAME:
+        rest.send(client, principals.replace_members(old.role_name, left, old.kind))
         return
     # Nobody has it any more: a role made by a grant goes with the last one.
     rest.send(client, Request("DELETE", f"{API}/rolesmapping/{old.role_name}"))
@@ -330,32 +228,3 @@ def _take(client: OpenSearch, old: Grant) -> None:
 def _read_back(client: OpenSearch, holds: Callable[[tuple[Grant, ...]], bool], otherwise: str) -> None:
     if not holds(grants(client)):
         raise NotFinished(f"{otherwise}: somebody changed access at the same time; run it again")
-
-
-def _noted(found: Grant, name: str) -> Grant:
-    """With a note if the role's name says another person: somebody was put into a role that is not theirs."""
-    if found.note or replace(found, stored_as=None).role_name == name:
-        return found
-    return replace(found, note="in a role of another name")
-
-
-def outside(mapping: Mapping[str, Any]) -> Iterator[str]:
-    """Whoever a mapping lets in beside named users; our tools make no such thing."""
-    yield from (f"backend role {name}" for name in mapping.get("backend_roles", []))
-    yield from (f"backend roles {' and '.join(names)}" for names in mapping.get("and_backend_roles", []))
-    yield from (f"host {name}" for name in mapping.get("hosts", []))
-
-
-def given_by(name: str, role: Mapping[str, Any]) -> Grant | None:
-    """What a role of ours gives, to nobody yet; None for any other role."""
-    if name in _WORD_OF:
-        return Grant("", _WORD_OF[name], stored_as=name)
-    match = _LIMITED.fullmatch(name)
-    if match is None or not principals.is_ours(role):
-        return None
-    word = _WORD_OF[match[1]]
-    organization, until = limits.parse_rule(role)
-    expected = limited_role(Grant(decode(match[3] or ""), word, organization, until))
-    if principals.same_role(expected.body(), role):
-        return Grant("", word, organization, until, stored_as=name)
-    return Grant("", word, decode(match[2]) or None, until, ALTERED, name)

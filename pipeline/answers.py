@@ -7,14 +7,23 @@ from typing import Any
 from opensearchpy.exceptions import ConnectionError, ConnectionTimeout, SSLError, TransportError
 
 from auditpipe.pipeline.limits import ENDED
+from auditpipe.pipeline.roles import WHO_LOOKED_PATTERN
 from auditpipe.schemas.errors import AuditpipeError, BadFilter, NotAllowed, NotFinished, OutOfReach, UsageError
+from auditpipe.schemas.identity import ALIAS
 
 _USER = re.compile(r"User \[name=(.*?), backend_roles=")
 _PERMISSION = re.compile(r"no permissions for \[([^\]]*)\]")
 _MISSING_SHARD = re.compile(r"\[[^][]+\]\[\d+\]")
+#: Of an index without the fields that every month has: no query of a person names what to sort by.
+_UNSORTABLE = "in order to sort on"
+#: Of a rule that looks something up (`terms`), to a request that such a rule does not work with: a point in time.
+_FILTER_LEVEL = "Unsupported request type for filter level DLS"
 _DLS = "Error while evaluating DLS/FLS privileges"
 
-#: Errors that only the query can cause.
+#: What our own requests name.
+_OURS = (ALIAS, WHO_LOOKED_PATTERN.removesuffix("*"))
+
+#: Errors that only the query can cause, or a rule that the node adds to it.
 _QUERY_ERRORS = frozenset(
     {"query_shard_exception", "parse_exception", "illegal_argument_exception", "number_format_exception"}
     | {"too_many_clauses", "too_many_nested_clauses", "token_mgr_error", "parsing_exception"}
@@ -29,13 +38,23 @@ class Peer:
     who: str
 
 
+def peer_of(error: BaseException) -> Peer:
+    """Whom an error of opensearch-py, or one of ours that was made of it, came from."""
+    for known in (error, error.__cause__):
+        if isinstance(peer := getattr(known, "peer", None), Peer):
+            return peer
+    return Peer("OpenSearch", "you")
+
+
 def translate_transport(error: TransportError, peer: Peer) -> AuditpipeError:
     """Every TransportError as one of ours."""
     if isinstance(error, ConnectionError):
         return _no_answer(error, peer)
-    status, kind, reason = error.status_code, _kind(error), _reason(error)
+    status, kind, reason = error.status_code, _kind(error), reason_of(error)
     if status == 401:
         return NotAllowed(f"{peer.url}: {_refused_credentials(peer.who)}")
+    if _FILTER_LEVEL in reason:
+        return rule_not_applied(peer)
     if status == 403 or _DLS in reason or _DLS in str(error.error):
         return _forbidden(kind, reason, peer)
     if "could not read the current timestamp" in reason:
@@ -48,11 +67,18 @@ def translate_transport(error: TransportError, peer: Peer) -> AuditpipeError:
             f"{peer.url}: the access of {peer.who} has ended: ask a Super Admin to revoke what ended, or grant it again"
         )
     if status == 404 and kind == "index_not_found_exception":
+        if not any(name in reason for name in _OURS):
+            return rule_not_applied(peer)  # a rule that looks something up elsewhere
         return OutOfReach(f"{peer.url} has no audit indices ({reason}): run `auditpipe provision` first")
     if status == 400 and kind == "index_closed_exception":
         return OutOfReach(f"{peer.url}: a month is closed: an operator has to open it (`auditpipe doctor` names it)")
     if status == 404 and kind == "search_context_missing_exception":
         return NotFinished(f"{peer.url}: the view of the data expired while it was read: run the command again")
+    if status == 400 and _UNSORTABLE in reason:
+        return OutOfReach(
+            f"{peer.url}: an index that is not auditpipe's is among the months ({reason}): nothing is shown, because it"
+            " would not be all; `auditpipe doctor` names it"
+        )
     if status == 400 and kind in _QUERY_ERRORS:
         return BadFilter(f"OpenSearch can't read this query: {reason}")
     if status == 503 and kind == "search_phase_execution_exception":
@@ -66,6 +92,14 @@ def translate_transport(error: TransportError, peer: Peer) -> AuditpipeError:
     if isinstance(status, int) and 400 <= status < 500:
         return UsageError(f"{peer.url} refused this ({status}): {reason or kind}{_path_hint(error)}")
     return AuditpipeError(f"{peer.url} answered {status} {kind}: {reason}")
+
+
+def rule_not_applied(peer: Peer) -> NotAllowed:
+    """For a rule of a role (document-level security) that fails. What it says is for the operator alone."""
+    return NotAllowed(
+        f"{peer.url}: {peer.who} may not read audit events: their role has a rule that the node can't apply to them;"
+        " ask a Super Admin to grant it again (`auditpipe doctor` tells an operator what is wrong with it)"
+    )
 
 
 def _path_hint(error: TransportError) -> str:
@@ -131,10 +165,7 @@ def _forbidden(kind: str, reason: str, peer: Peer) -> NotAllowed | OutOfReach:
     if "immutable" in reason:
         return NotAllowed(f"{peer.url}: audit indices are write-once: {who} can't alter or remove what is there")
     if _DLS in reason:
-        return NotAllowed(
-            f"{peer.url}: {who} may not read audit events: their role has a rule that the node can't apply to them"
-            " (an attribute of the account is missing); ask a Super Admin to grant it again"
-        )
+        return rule_not_applied(Peer(peer.url, who))
     permission = _PERMISSION.search(reason)
     needed = permission[1] if permission else ""
     if not needed:
@@ -151,7 +182,7 @@ def _kind(error: TransportError) -> str:
     return str(root.get("type") or error.error)
 
 
-def _reason(error: TransportError) -> str:
+def reason_of(error: TransportError) -> str:
     """The node's own words, on one line."""
     info = error.info if len(error.args) > 2 else None
     # Security's own API: {"status": "error", "reason": "Weak password"}.

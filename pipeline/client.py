@@ -8,6 +8,7 @@ import base64
 import ssl
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from json import loads as loads_leniently
@@ -20,7 +21,7 @@ from opensearchpy.exceptions import ImproperlyConfigured, OpenSearchException, S
 from opensearchpy.serializer import JSONSerializer
 from urllib3 import Timeout
 
-from auditpipe.pipeline.answers import Peer, translate_transport
+from auditpipe.pipeline.answers import Peer, peer_of, translate_transport
 from auditpipe.schemas.errors import AuditpipeError, OutOfReach, SettingsError, UsageError
 from auditpipe.schemas.settings import Settings, is_loopback
 
@@ -30,14 +31,29 @@ READ_SECONDS = 60.0
 LONGEST_PURPOSE = 500
 
 
-def connect(settings: Settings, *, opaque_id: str | None = None, read_seconds: float = READ_SECONDS) -> OpenSearch:
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: in words, and the headers that say so to the node."""
+
+    who: str
+    headers: Mapping[str, str] = field(repr=False)  # with a password or a token
+
+
+def connect(
+    settings: Settings,
+    *,
+    opaque_id: str | None = None,
+    read_seconds: float = READ_SECONDS,
+    caller: Caller | None = None,
+) -> OpenSearch:
     """A client for the cluster that the settings name. Opens no connection yet.
 
     `opaque_id` becomes the `X-Opaque-Id` of each request, which the node's audit log keeps: see `tool_id`.
+    `caller` is who asks, where that is not who the settings name.
     SettingsError: no URL, a URL that can't be used, an unreadable certificate or secret.
     """
     host = host_options(settings.url)
-    who, headers = credentials(settings)
+    caller = caller or credentials(settings)
     if host["use_ssl"]:
         host["ssl_context"] = _tls_context(settings)
     elif settings.get("cert_file"):
@@ -50,9 +66,9 @@ def connect(settings: Settings, *, opaque_id: str | None = None, read_seconds: f
             max_retries=0,
             retry_on_status=(),
             timeout=Timeout(connect=CONNECT_SECONDS, read=read_seconds),
-            headers=headers,
+            headers=dict(caller.headers),
             opaque_id=opaque_id or tool_id(),
-            peer=Peer(settings.url, who),
+            peer=Peer(settings.url, caller.who),
         )
     except ImproperlyConfigured as error:
         raise SettingsError(f"{settings.url}: {error}") from error
@@ -87,7 +103,7 @@ def edge() -> Iterator[None]:
 
 def translate(error: Exception) -> AuditpipeError:
     """Ours for theirs: OutOfReach, NotAllowed, BadFilter, NotFinished, or the base class for what is a bug."""
-    peer = getattr(error, "peer", None) or Peer("OpenSearch", "you")
+    peer = peer_of(error)
     if isinstance(error, AuditpipeError):
         return error
     if isinstance(error, TransportError):
@@ -150,14 +166,14 @@ class _Connection(Urllib3HttpConnection):
 
 def host_options(url: str) -> dict[str, Any]:
     """Host, port, `use_ssl` and `url_prefix` of a URL that credentials may be sent to. SettingsError for any other."""
+    if "@" in url:  # wherever: one that is written wrong may hold them in another place
+        # Not repeated: it would put the password into a log.
+        raise SettingsError("the URL holds a name or a password: give AUDITPIPE_USERNAME and AUDITPIPE_PASSWORD_FILE")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise SettingsError(f"expected a URL such as https://opensearch.example:9200, got {url!r}: {error}") from error
-    if parts.username is not None or parts.password is not None:
-        # Not repeated: it would put the password into a log.
-        raise SettingsError("the URL holds a name or a password: give AUDITPIPE_USERNAME and AUDITPIPE_PASSWORD_FILE")
     if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
         raise SettingsError(f"expected a URL such as https://opensearch.example:9200, got {url!r}")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
@@ -194,22 +210,32 @@ def _tls_context(settings: Settings) -> ssl.SSLContext:
     return context
 
 
-def credentials(settings: Settings) -> tuple[str, dict[str, str]]:
-    """(who is asking, in words; the header that says so)."""
+def credentials(settings: Settings) -> Caller:
+    """Whoever the settings name: the bearer of a token, a name with its password, the holder of a certificate."""
     token, name = settings.token, settings.get("username")
     if token:
-        if not token.isascii() or not token.isprintable() or " " in token:
-            raise SettingsError("token_file: expected one token of printable ASCII on its first line")
-        return "the holder of this token", {"authorization": f"Bearer {token}"}
+        return bearer(token, "token_file: expected one token of printable ASCII on its first line")
     if name:
         password = settings.password
         if password is None:
             raise SettingsError(f"no password for {name}: give AUDITPIPE_PASSWORD_FILE (or --password-file)")
-        if ":" in name:
-            raise SettingsError(f"username {name!r}: HTTP basic authentication (RFC 7617) has no colon in a name")
-        # Not http_auth: urllib3 encodes that as Latin-1, OpenSearch Security reads UTF-8.
-        pair = base64.b64encode(f"{name}:{password}".encode()).decode("ascii")
-        return name, {"authorization": f"Basic {pair}"}
+        return basic(name, password)
     if settings.get("cert_file"):
-        return f"the certificate {settings.get('cert_file')}", {}
-    return "a visitor without a name", {}
+        return Caller(f"the certificate {settings.get('cert_file')}", {})
+    return Caller("a visitor without a name", {})
+
+
+def bearer(token: str, problem: str = "expected a token of printable ASCII") -> Caller:
+    """Whoever holds this token (RFC 6750). SettingsError with `problem` for what no header can hold."""
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise SettingsError(problem)
+    return Caller("the holder of this token", {"authorization": f"Bearer {token}"})
+
+
+def basic(name: str, password: str) -> Caller:
+    """A name and a password (RFC 7617). SettingsError for a name that holds a colon."""
+    if ":" in name:
+        raise SettingsError(f"username {name!r}: HTTP basic authentication (RFC 7617) has no colon in a name")
+    # Not http_auth: urllib3 encodes that as Latin-1, OpenSearch Security reads UTF-8.
+    pair = base64.b64encode(f"{name}:{password}".encode()).decode("ascii")
+    return Caller(name, {"authorization": f"Basic {pair}"})

@@ -15,6 +15,7 @@ from opensearchpy import OpenSearch
 from auditpipe.pipeline import (
     doctor_people,
     doctor_retention,
+    doctor_rules,
     doctor_shipper,
     principals,
     provision,
@@ -39,6 +40,19 @@ _TIMEOUT_S = 10.0
 _WATERMARK = "cluster.routing.allocation.disk.watermark."
 #: The node sets these when its disk is over the flood stage, and lifts them when it is not.
 _FULL_DISK_BLOCKS = ("index.blocks.read_only_allow_delete", "cluster.blocks.create_index")
+_HIDDEN = "index.hidden"
+#: Settings of every month: from the template, by provisioning, by the node itself, or with a check of their own.
+_USUAL = (
+    *("index.blocks.", "index.default_pipeline", "index.final_pipeline", "index.search.default_pipeline"),
+    *(
+        "index.number_of_",
+        "index.auto_expand_replicas",
+        "index.query.default_field",
+        "index.mapping.total_fields.limit",
+    ),
+    *("index.creation_date", "index.provided_name", "index.uuid", "index.version.", "index.replication.type"),
+    *("index.history.uuid", "index.verified_before_close", "index.routing.allocation.include._tier"),
+)
 _UNITS = {"b": 1, "kb": 2**10, "mb": 2**20, "gb": 2**30, "tb": 2**40, "pb": 2**50}
 
 
@@ -54,7 +68,7 @@ def examine(settings: Settings, reader: Settings | None = None) -> Iterator[Chec
         yield finding("cluster", f"{settings.url} does not answer as OpenSearch does", "is the path in the URL right?")
         return
     yield ok("cluster", f"{settings.url} is OpenSearch {answer['version']['number']}")
-    for check in (_certificate, _security, _health, _closed, _disk, _blocks, _pipelines, _who_looked):
+    for check in (_certificate, _security, _health, _closed, _disk, _blocks, _pipelines, _settings, _who_looked):
         yield from _guarded(check.__name__.strip("_").replace("_", " "), check(settings, client))
     if reader is not None:
         yield from _guarded("shipper's sign-in", doctor_shipper.sign_in(reader))
@@ -164,7 +178,8 @@ def _must_be_free(mark: str, total: int) -> float:
 
 def _blocks(settings: Settings, client: OpenSearch) -> Iterator[Check]:
     layers = rest.get(client, "/_cluster/settings", flat_settings="true") or {}
-    indices = rest.get(client, f"/{INDEX_PATTERN}/_settings/index.blocks.*", flat_settings="true") or {}
+    path = f"/{INDEX_PATTERN}/_settings/index.blocks.*"
+    indices = rest.get(client, path, flat_settings="true", expand_wildcards="all") or {}
     blocked: dict[str, list[str]] = {}
     shut = {(index, "index.blocks.write") for index in doctor_retention.kept_shut(client)}
     for layer, found in layers.items():
@@ -189,7 +204,7 @@ def _blocks(settings: Settings, client: OpenSearch) -> Iterator[Check]:
 def _pipelines(settings: Settings, client: OpenSearch) -> Iterator[Check]:
     """An ingest pipeline changes an event before it is stored, a search pipeline what a reader is shown."""
     path = f"/{INDEX_PATTERN}/_settings/index.default_pipeline,index.final_pipeline,index.search.default_pipeline"
-    found = rest.get(client, path, flat_settings="true") or {}
+    found = rest.get(client, path, flat_settings="true", expand_wildcards="all") or {}
     named = [
         f"{index} ({key} {value})"
         for index, body in sorted(found.items())
@@ -203,8 +218,28 @@ def _pipelines(settings: Settings, client: OpenSearch) -> Iterator[Check]:
         yield ok("pipelines", f"none on {INDEX_PATTERN}: events are stored as they come")
 
 
+def _settings(settings: Settings, client: OpenSearch) -> Iterator[Check]:
+    """What somebody has set on a month beside the template: most of it is harmless, some of it hides events."""
+    found = rest.get(client, f"/{INDEX_PATTERN}/_settings", flat_settings="true", expand_wildcards="all") or {}
+    odd: dict[str, list[str]] = {}
+    for index, body in sorted(found.items()):
+        for key, value in body["settings"].items():
+            if not key.startswith(_USUAL):
+                odd.setdefault(f"{key} {value}", []).append(index)
+    for told, names in odd.items():
+        which = names[0] if len(names) == 1 else f"{len(names)}, {names[0]} to {names[-1]}"
+        remedy = "find out in security-auditlog-* who set it, then set it to null with the admin certificate"
+        hidden = told == f"{_HIDDEN} true"
+        why = ": Dashboards and requests by pattern pass it over" if hidden else ", which the template does not say"
+        yield (finding if hidden else warn)("settings", f"{which}: {told}{why}", remedy)
+    if not odd:
+        yield ok("settings", f"of {INDEX_PATTERN} as the template says")
+
+
 def _people(client: OpenSearch) -> Iterator[Check]:
-    yield from doctor_people.examine(principals.read(client))
+    found = principals.read(client)
+    yield from doctor_people.examine(found)
+    yield from doctor_rules.examine(client, found)
 
 
 def _who_looked(settings: Settings, client: OpenSearch) -> Iterator[Check]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from auditpipe.pipeline import access, cluster_settings, principals, roles
+from auditpipe.pipeline import access, cluster_settings, granted, principals, purpose, roles
 from auditpipe.pipeline.check import Check, finding, ok, warn
 from auditpipe.pipeline.principals import Principals
 from auditpipe.schemas.identity import ALIAS, INDEX_PATTERN, INDEX_PREFIX
@@ -19,26 +19,26 @@ def examine(found: Principals) -> Iterator[Check]:
     odd = [*_grants(found), *_writers(found), *_others(found)]
     yield from odd
     if not odd:
-        people = {one.user for one in access.grants_of(found)}
+        people = {one.holder for one in granted.grants_of(found)}
         yield ok(_NAME, f"{len(people)} may look, each by auditpipe's own roles")
 
 
 def _grants(found: Principals) -> Iterator[Check]:
-    given = tuple(access.grants_of(found))
-    for user in sorted(access.mixed(given)):
+    given = tuple(granted.grants_of(found))
+    for user in sorted(granted.mixed(given, found.users)):
         sentence = f"{user} has a limited and an unlimited grant: the limit hides events from both"
-        yield finding(_NAME, sentence, f"`auditpipe access revoke {user}`, then grant what is meant")
+        yield finding(_NAME, sentence, f"revoke the one that is not meant; {_LIST}")
     for one in given:
         if one.ended:
-            sentence = f"a grant of {one.word} to {one.user} has ended, and with it all that they had"
-            yield warn(_NAME, sentence, f"`auditpipe access revoke {one.user} --role {one.word}`")
-        if one.note == access.ALTERED:
-            yield finding(_NAME, f"{one.role_name}, which {one.user} has, was altered by other means", _LIST)
+            sentence = f"a grant of {one.word} to {one.holder} has ended, and with it all that they had"
+            yield warn(_NAME, sentence, f"`auditpipe access revoke {one.flag} --role {one.word}`")
+        if one.note == granted.ALTERED:
+            yield finding(_NAME, f"{one.role_name}, which {one.holder} has, was altered by other means", _LIST)
 
 
 def _writers(found: Principals) -> Iterator[Check]:
     for user in sorted(access.writers(found)):
-        others = sorted(set(roles_of(found, user)) - {roles.WRITER})
+        others = sorted(set(roles_of(found, user)) - {roles.WRITER, purpose.ROLE})
         if others:
             sentence = f"{user} ships events and has {', '.join(others)} too: such a rule may stop it from storing any"
             yield finding(_NAME, sentence, f"take {user} out of these; readers are other accounts")
@@ -49,7 +49,7 @@ def _others(found: Principals) -> Iterator[Check]:
     for name in sorted(found.roles):
         if not is_foreign(found, name):
             continue
-        if people := _people_of(found, name):
+        if people := people_of(found, name):
             sentence = f"the role {name} has rights on {INDEX_PATTERN}, and {', '.join(people)} may use them"
             yield warn("other roles", sentence, "narrow its index patterns, or unmap it, if that is not meant")
 
@@ -57,16 +57,18 @@ def _others(found: Principals) -> Iterator[Check]:
 def is_foreign(found: Principals, name: str) -> bool:
     """Whether a role is not ours and reaches the events."""
     role = found.roles.get(name, {})
-    return name not in roles.BY_NAME and access.given_by(name, role) is None and _reaches(role)
+    return name not in roles.BY_NAME and granted.given_by(name, role) is None and any(_on_events(role))
 
 
-def _reaches(role: Mapping[str, Any]) -> bool:
-    return any(
-        _matches(pattern)
-        for permission in role.get("index_permissions", [])
-        if permission.get("allowed_actions")
-        for pattern in permission.get("index_patterns", [])
-    )
+def rules_of(role: Mapping[str, Any]) -> Iterator[str]:
+    """The rules (document-level security, JSON text) of a role on the events."""
+    yield from filter(None, (permission.get("dls") for permission in _on_events(role)))
+
+
+def _on_events(role: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for permission in role.get("index_permissions", []):
+        if permission.get("allowed_actions") and any(map(_matches, permission.get("index_patterns", []))):
+            yield permission
 
 
 def _matches(pattern: str) -> bool:
@@ -87,10 +89,12 @@ def roles_of(found: Principals, user: str) -> Iterator[str]:
         named = any(fnmatchcase(user, member) for member in principals.members(mapping))
         if named or backend & set(mapping.get("backend_roles") or ()):
             yield name
-    yield from access.own_roles(entry)
+    yield from granted.own_roles(entry)
 
 
-def _people_of(found: Principals, role: str) -> list[str]:
+def people_of(found: Principals, role: str) -> list[str]:
+    """Who has a role, as its mapping and the internal users' own entries say."""
     mapping = found.mappings.get(role, {})
-    direct = [user for user, entry in found.users.items() if role in access.own_roles(entry)]
-    return [*principals.members(mapping), *access.outside(mapping), *direct]
+    backend = [f"backend role {name}" for name in principals.members(mapping, "backend_roles")]
+    direct = [user for user, entry in found.users.items() if role in granted.own_roles(entry)]
+    return [*principals.members(mapping), *backend, *granted.outside(mapping), *direct]

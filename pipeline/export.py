@@ -5,7 +5,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import IO, Any, Literal
 
 from opensearchpy import OpenSearch
 
+from auditpipe.pipeline import purpose
 from auditpipe.pipeline.client import edge, version
 from auditpipe.pipeline.manifest import Heads, Manifest, name_of, path_beside
 from auditpipe.pipeline.query import Filters
@@ -83,10 +84,14 @@ def to_stream(
 def stream(
     client: OpenSearch, request: Request, *, name: str = "-", progress: Progress = silent
 ) -> Generator[bytes, None, Manifest]:
-    """The events' bytes, chunk by chunk, and at the end the manifest. NotFinished if fewer came than there were."""
+    """The events' bytes, chunk by chunk, and at the end the manifest.
+
+    NotFinished if fewer came than there were; UsageError if it has to have a purpose, and has none.
+    """
     now_ns = time.time_ns()
     filters = request.filters.until_at_latest(now_ns)
-    who, cluster = reader_name(client), cluster_facts(client)
+    told, cluster = whoami(client), cluster_facts(client)
+    purpose.check(told, request.purpose)
     digest, heads, count, size = hashlib.sha256(), Heads(), 0, 0
     with Snapshot.open(client, filters.query(), by_time("asc")) as snapshot, progress(snapshot.total) as advance:
         for count, chunk in _chunks(snapshot, request.format, heads):
@@ -108,7 +113,7 @@ def stream(
         until=None if filters.until_ns is None else format_time(filters.until_ns),
         whole_streams=filters.keeps_streams_whole,
         exported_at=format_time(now_ns),
-        exported_by=who,
+        exported_by=name_in(told),
         purpose=request.purpose,
         tool=f"auditpipe {version()}",
         cluster=cluster,
@@ -141,11 +146,16 @@ def check_free(path: Path, *, force: bool) -> None:
         raise _taken(path)
 
 
-def reader_name(client: OpenSearch) -> str:
-    """Who the node says is asking."""
+def whoami(client: OpenSearch) -> Mapping[str, Any]:
+    """What the node says of whoever asks: `user_name`, `roles`, `backend_roles`."""
     with edge():
-        answer = client.transport.perform_request("GET", "/_plugins/_security/authinfo")
-    return str(answer.get("user_name", "unknown"))
+        told: Mapping[str, Any] = client.transport.perform_request("GET", "/_plugins/_security/authinfo")
+    return told
+
+
+def name_in(told: Mapping[str, Any]) -> str:
+    """Their name in that."""
+    return str(told.get("user_name", "unknown"))
 
 
 def cluster_facts(client: OpenSearch) -> dict[str, str | None]:

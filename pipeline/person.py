@@ -7,8 +7,8 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from auditpipe.pipeline import access, doctor_people, roles
-from auditpipe.pipeline.access import Grant
+from auditpipe.pipeline import access, doctor_people, granted, roles
+from auditpipe.pipeline.granted import Grant
 from auditpipe.pipeline.principals import Principals, check_user_name
 from auditpipe.schemas.identity import INDEX_PATTERN, MILLISECOND, format_time
 
@@ -53,7 +53,7 @@ class Standing:
             yield f"  the role {name}, which is not auditpipe's, has rights on {INDEX_PATTERN}"
         if self.ended:
             yield f"  a grant has ended, and with it all: `auditpipe access revoke {self.user}`, then grant anew"
-        if self.user in access.mixed(self.grants):
+        if len({one.limited for one in self.grants}) > 1:
             yield "  a limited grant beside an unlimited one: the limit hides events from both"
         if self.writes:
             yield "  ships events: a reader's rule beside that may stop it from storing any"
@@ -69,7 +69,7 @@ def standing(client: OpenSearch, user: str) -> Standing:
 
 def of(found: Principals, user: str) -> Standing:
     """The same, from what was read."""
-    theirs = tuple(one for one in access.grants_of(found) if one.user == user)
+    theirs = tuple(one for one in granted.grants_of(found) if user in granted.people_of(found.users, one))
     held = set(doctor_people.roles_of(found, user))
     others = tuple(sorted(name for name in held if doctor_people.is_foreign(found, name)))
     return Standing(user, user in found.users, theirs, others, roles.WRITER in held)
@@ -82,4 +82,5 @@ def _sentence(one: Grant) -> str:
     else:
         left = "ended" if one.until * MILLISECOND <= time.time_ns() else "until"
         end = f"{left} {format_time(one.until * MILLISECOND)}"
-    return f"{one.word}, {where}, {end}" + (f" ({one.note})" if one.note else "")
+    notes = "; ".join(filter(None, (f"by the {one.holder}" if one.backend else "", one.note)))
+    return f"{one.word}, {where}, {end}" + (f" ({notes})" if notes else "")

@@ -97,9 +97,9 @@ def is_ours(found: Mapping[str, Any]) -> bool:
     return str(found.get("description", "")).startswith(MARK)
 
 
-def members(mapping: Mapping[str, Any] | None) -> list[str]:
-    """The users of a role mapping."""
-    return list((mapping or {}).get("users", []))
+def members(mapping: Mapping[str, Any] | None, kind: str = "users") -> list[str]:
+    """The users of a role mapping, or its `backend_roles`."""
+    return list((mapping or {}).get(kind, []))
 
 
 def same_role(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
@@ -155,30 +155,30 @@ def _mappings(found: Principals, accounts: tuple[Account, ...]) -> Iterator[Step
         else:
             state = State.CREATE if current is None else State.UPDATE
             yield Step(
-                "role mapping", name, state, f"gives it to {', '.join(missing)}", (add_users(name, missing, current),)
+                "role mapping", name, state, f"gives it to {', '.join(missing)}", (add_members(name, missing, current),)
             )
 
 
-def add_users(role: str, users: list[str], current: Mapping[str, Any] | None) -> Request:
-    """The request that adds users to a role's mapping and leaves what else is in it.
+def add_members(role: str, names: list[str], current: Mapping[str, Any] | None, kind: str = "users") -> Request:
+    """The request that adds users (or `backend_roles`) to a role's mapping and leaves what else is in it.
 
     Security adds each to the list as it is then, so that two who grant at once don't undo each other.
     """
     if current is None:
         # The writer's mapping is for the admin certificate alone: no Super Admin makes a writer, or stops the shipper.
-        body = {"description": f"{MARK}who has {role}", "users": users}
+        body = {"description": f"{MARK}who has {role}", kind: names}
         reserved = {"reserved": True} if role == roles.WRITER else {}
         return Request("PUT", f"{API}/rolesmapping/{role}", body | reserved)
     # Of an empty list Security says that there is none.
-    patch: list[dict[str, Any]] = [{"op": "add", "path": "/users/-", "value": user} for user in users]
-    if not members(current):
-        patch = [{"op": "add", "path": "/users", "value": users}]
+    patch: list[dict[str, Any]] = [{"op": "add", "path": f"/{kind}/-", "value": name} for name in names]
+    if not members(current, kind):
+        patch = [{"op": "add", "path": f"/{kind}", "value": names}]
     return Request("PATCH", f"{API}/rolesmapping/{role}", patch)
 
 
-def replace_users(role: str, users: list[str]) -> Request:
-    """The request that gives a role to exactly these users. (Of RFC 6902 Security knows no `test`.)"""
-    return Request("PATCH", f"{API}/rolesmapping/{role}", [{"op": "replace", "path": "/users", "value": users}])
+def replace_members(role: str, names: list[str], kind: str = "users") -> Request:
+    """The request that gives a role to exactly these of a kind. (Of RFC 6902 Security knows no `test`.)"""
+    return Request("PATCH", f"{API}/rolesmapping/{role}", [{"op": "replace", "path": f"/{kind}", "value": names}])
 
 
 def check_user_name(name: str) -> None:

@@ -7,12 +7,13 @@ and not with nothing found.
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from ipaddress import ip_network
 from typing import Any
 
 from auditpipe.schemas.errors import BadFilter
 from auditpipe.schemas.identity import DAY, LATEST_NS, SECOND, format_time, parse_time
+from auditpipe.schemas.pseudonyms import PseudonymKeys
 
 OUTCOMES = ("success", "failure", "unknown")  # ECS, event.outcome
 
@@ -41,7 +42,10 @@ Clause = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which events are meant; all given ones must hold. Times are nanoseconds since 1970, half-open [since, until)."""
+    """Which events are meant; all given ones must hold. Times are nanoseconds since 1970, half-open [since, until).
+
+    With `keys`, people, targets, sessions and addresses are also looked for by their pseudonyms.
+    """
 
     actions: tuple[str, ...] = ()
     actor: str | None = None
@@ -58,6 +62,7 @@ class Filters:
     since_ns: int | None = None
     until_ns: int | None = None
     lucene: str | None = None
+    keys: PseudonymKeys | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("actor", "user", "changed", "reason", "organization", "service", "session", "request", "lucene"):
@@ -92,15 +97,15 @@ class Filters:
     @property
     def keeps_streams_whole(self) -> bool:
         """Whether a number that is missing in a stream is missing in the data, not only in this view of it."""
-        return all(f.name in _WHOLE_STREAMS or not getattr(self, f.name) for f in fields(self))
+        return all(name in _WHOLE_STREAMS or not getattr(self, name) for name in _FLAGS)
 
     def describe(self) -> dict[str, str | list[str]]:
         """The given filters by flag name, times absolute: for a manifest, a link or a sentence."""
         described: dict[str, str | list[str]] = {}
-        for item in fields(self):
-            value = getattr(self, item.name)
+        for name, flag in _FLAGS.items():
+            value = getattr(self, name)
             if value:
-                described[_FLAGS[item.name]] = _described(value)
+                described[flag] = _described(value)
         return described
 
     def query(self, *more: Clause) -> Clause:
@@ -110,27 +115,34 @@ class Filters:
 
     def clauses(self) -> list[Clause]:
         """One clause for each given filter."""
+        kind, _, target_id = (self.target or "").partition(":")
+        # A range has no pseudonyms: addresses that are near have hashes that are not.
+        address = _network(self.ip) if self.ip else ""
         made = [
             _any(_action(action) for action in self.actions) if self.actions else None,
-            _is_any(("user.id", "user.name", "user.full_name", "user.email"), self.actor),
-            _is_any(("related.user",), self.user),
-            _is_any(("audit.target.type",), self.target.split(":", 1)[0] if self.target else None),
-            _is_any(("audit.target.id",), self.target.split(":", 1)[1] if self.target and ":" in self.target else None),
+            _is_any(("user.id", "user.name", "user.full_name", "user.email"), self._known_as(self.actor)),
+            _is_any(("related.user",), self._known_as(self.user)),
+            _is_any(("audit.target.type",), kind or None),
+            _is_any(("audit.target.id",), self._known_as(target_id or None)),
             _changed(self.changed) if self.changed else None,
             _is_any(("event.outcome",), self.outcome),
             _is_any(("event.reason",), self.reason),
-            _is_any(("source.ip", "related.ip"), _network(self.ip) if self.ip else None),
+            _is_any(("source.ip", "related.ip"), address if "/" in address else self._known_as(address or None)),
             _is_any(("organization.id",), self.organization),
             _is_any(("service.name",), self.service),
-            _is_any(("audit.session.id",), self.session),
+            _is_any(("audit.session.id",), self._known_as(self.session)),
             _is_any(("http.request.id", "trace.id"), self.request),
             _range(self.since_ns, self.until_ns),
             _lucene(self.lucene) if self.lucene else None,
         ]
         return [clause for clause in made if clause is not None]
 
+    def _known_as(self, value: str | None) -> str | list[str] | None:
+        """The value, and its pseudonyms."""
+        return value if value is None or self.keys is None else list(self.keys.known_as(value))
 
-_FLAGS = {item.name: item.name for item in fields(Filters)} | {
+
+_FLAGS = {item.name: item.name for item in fields(Filters) if item.compare} | {
     **{"actions": "action", "organization": "org", "since_ns": "since", "until_ns": "until", "lucene": "query"}
 }
 
@@ -186,8 +198,9 @@ def _any(clauses: Iterable[Clause]) -> Clause:
     return listed[0] if len(listed) == 1 else {"bool": {"should": listed, "minimum_should_match": 1}}
 
 
-def _is_any(names: tuple[str, ...], value: str | None) -> Clause | None:
-    return None if value is None else _any({"term": {name: value}} for name in names)
+def _is_any(names: tuple[str, ...], value: str | list[str] | None) -> Clause | None:
+    kind = "terms" if isinstance(value, list) else "term"
+    return None if value is None else _any({kind: {name: value}} for name in names)
 
 
 def _action(action: str) -> Clause:

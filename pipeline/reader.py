@@ -13,9 +13,10 @@ from typing import Any, Literal
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import OpenSearchException
 
+from auditpipe.pipeline.answers import peer_of, rule_not_applied
 from auditpipe.pipeline.client import edge
 from auditpipe.pipeline.query import Filters
-from auditpipe.schemas.errors import NoSuchEvent, NotAllowed, OutOfReach, UsageError
+from auditpipe.schemas.errors import BadFilter, NoSuchEvent, NotAllowed, OutOfReach, UsageError
 from auditpipe.schemas.identity import (
     INDEX_PATTERN,
     INDEX_PREFIX,
@@ -33,8 +34,9 @@ Order = Literal["asc", "desc"]
 
 #: How long a point in time outlives the last request on it; a slow disk may pause an export for so long.
 KEEP_ALIVE = "5m"
-#: A month that was closed is asked too, and refuses: by default it would be passed over without a word.
-ALL_MONTHS = "open,closed"
+#: A month that was closed is asked too, and refuses; one that somebody has hidden is read. By default both would be
+#: passed over without a word.
+ALL_MONTHS = "all"
 #: Documents in one answer: at 1 kB each about 2 MB, large enough that the round trip does not count.
 BATCH = 2_000
 #: A page up to this size is one request; beyond, a point in time holds the view still between requests.
@@ -102,8 +104,11 @@ def show(client: OpenSearch, event_id: str) -> Document:
         )
     if milliseconds_of(wanted) * MILLISECOND > LATEST_NS:
         raise NoSuchEvent(f"no event {wanted}: by its id it would be of a time after 2106, and no event is")
-    with edge():
-        answer = client.get(index=index_of_id(wanted), id=wanted, params={"ignore": 404})
+    try:
+        with edge():
+            answer = client.get(index=index_of_id(wanted), id=wanted, params={"ignore": 404})
+    except BadFilter as error:  # it has none: what the node can't read is the rule of a role
+        raise rule_not_applied(peer_of(error)) from error
     if answer.get("found"):
         return dict(answer["_source"])
     # Stored under another month by other means than ours: still the event with this id.
@@ -136,8 +141,24 @@ def ask_all_shards(
     `index` is None for a body that names a point in time.
     """
     whole = {"allow_partial_search_results": "false", **({"expand_wildcards": ALL_MONTHS} if index else {})}
-    with edge():
-        return complete(client.search(index=index, body=body, params={**params, **whole}))
+    try:
+        with edge():
+            return complete(client.search(index=index, body=body, params={**params, **whole}))
+    except BadFilter as error:
+        _refuse_rule(client, error)
+        raise
+
+
+def _refuse_rule(client: OpenSearch, error: BadFilter) -> None:
+    """NotAllowed if a search for anything at all fails as well: then it is no filter, but the rule of a role.
+
+    The node adds the rule to the query, and its error quotes it.
+    """
+    try:
+        with edge():
+            client.search(index=INDEX_PATTERN, body={"size": 0})
+    except BadFilter:
+        raise rule_not_applied(peer_of(error)) from error
 
 
 def complete(answer: Any) -> dict[str, Any]:

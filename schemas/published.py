@@ -23,13 +23,14 @@ SEAL = ("stream", "sequence", "previous", "hash")
 
 def generate(name: str) -> dict[str, Any]:
     """The content of a generated schema file: `EVENT` (as stored) or `DRAFT` (before it is sealed)."""
+    from auditpipe.schemas import privacy
     from auditpipe.schemas.event import SCHEMA_VERSION, Draft, Event
 
     model, title = (Event, "Audit event") if name == EVENT else (Draft, "Audit event, before it is sealed")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:auditpipe:{name.removesuffix('.schema.json')}:{SCHEMA_VERSION}",
-        **model.model_json_schema(by_alias=True, mode="validation"),
+        **privacy.annotated(model.model_json_schema(by_alias=True, mode="validation")),
         "title": title,
     }
 
@@ -68,16 +69,28 @@ def _content(document: dict[str, Any], catalogue: Catalogue) -> Iterator[Problem
 
 
 def _form(document: Any, name: str) -> Iterator[Problem]:
-    for error in sorted(_validator(name).iter_errors(document), key=lambda error: error.json_path):
-        yield from _leaves(error)
+    errors = sorted(_validator(name).iter_errors(document), key=lambda error: error.json_path)
+    if errors:
+        printable, _ = Secrets().split(document, pairs=True)
+        for error in map(_nearest, errors):
+            yield Problem(_path(error), _expected(error), _got(error, printable))
 
 
-def _leaves(error: ValidationError) -> Iterator[Problem]:
-    if error.context:  # anyOf: what is wrong with the branch that came nearest
-        nearest = min(error.context, key=lambda e: (-len(e.path), e.validator == "type"))
-        yield from _leaves(nearest)
-        return
-    yield Problem(_path(error), _expected(error), shown(error.instance))
+def _nearest(error: ValidationError) -> ValidationError:
+    """Of anyOf: what is wrong with the branch that came nearest."""
+    while error.context:
+        error = min(error.context, key=lambda e: (-len(e.path), e.validator == "type"))
+    return error
+
+
+def _got(error: ValidationError, printable: Any) -> str:
+    """What stands there, in the document without its secrets."""
+    try:
+        for part in error.absolute_path:
+            printable = printable[part]
+    except LookupError:
+        return "the value of a secret field"
+    return shown(printable)
 
 
 def _path(error: ValidationError) -> str:

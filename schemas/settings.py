@@ -44,6 +44,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("forward", "host:port of Fluent Bit or the relay", default="127.0.0.1:24224"),
     Setting("forward_shared_key_file", "a file that holds the Forward protocol's shared key"),
     Setting("forward_ca_file", "speak TLS to the shipper and check it against these authorities (PEM)"),
+    Setting("pseudonym_key_file", "keys by which personal values become pseudonyms, and are found by them"),
     Setting("spool_dir", "where events wait until they are acknowledged"),
     Setting("home", "state of the local stack: certificates, passwords, data, profiles"),
     Setting("fluent_bit", "the fluent-bit program, if it is not on PATH; `none` means: use the relay"),
@@ -233,5 +234,6 @@ def read_profile(home: Path, name: str, *, required: bool) -> dict[str, str]:
         if key not in _BY_NAME:
             raise SettingsError(f"profile {path}: unknown setting {key!r}; known: {', '.join(_BY_NAME)}")
         if not isinstance(value, str):
-            raise SettingsError(f"profile {path}: {key} must be a string, got {value!r}")
+            # Its value is not repeated: it may be a password.
+            raise SettingsError(f"profile {path}: {key} must be a string in quotes, got {type(value).__name__}")
     return content

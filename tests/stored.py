@@ -1,11 +1,14 @@
 """Documents put into the real node, and the command line run against it."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 import uuid
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import orjson
 
@@ -54,6 +57,22 @@ def run(*arguments: str, env: dict[str, str], cwd: Path | None = None, stdin: by
     command = [*COMMAND, *arguments]
     done = subprocess.run(command, env=environment(**env), cwd=cwd, input=stdin, capture_output=True, timeout=120)
     return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def run_here(*arguments: str, env: dict[str, str], cwd: Path | None = None) -> "Ran":
+    """The same in this process, for what asks many times: no start of Python to wait for."""
+    from auditpipe.cli.entry import main
+
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    with (
+        mock.patch.dict(os.environ, environment(**env), clear=True),
+        contextlib.chdir(cwd or Path.cwd()),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        code = main(arguments)
+    told, said = (stream.buffer.getvalue().decode() for stream in (out, err))  # type: ignore[attr-defined]
+    return Ran(code, told, said)
 
 
 class Ran:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from auditpipe.cli import recorded
 from auditpipe.cli.commands import access_log
 from auditpipe.cli.options import connection_options
 from auditpipe.pipeline.visible import pad, printable, width
 from auditpipe.schemas.errors import SettingsError, UsageError
-from auditpipe.schemas.identity import DAY, MILLISECOND, SECOND, format_time
+from auditpipe.schemas.identity import DAY, SECOND
 from auditpipe.schemas.settings import Settings, read_secret
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ _AHEAD = re.compile(r"(\d{1,5})([hdw])", re.ASCII)
 _UNITS = {"h": 3600 * SECOND, "d": DAY, "w": 7 * DAY}
 
 
+_backend_role = click.option(
+    "--backend-role", metavar="NAME", help="Not a USER, but whoever signs in with this backend role."
+)
+
+
 @click.group()
 def command() -> None:
     """Who may look at audit events, and who did: grant, revoke, list, check, log.
@@ -38,75 +44,104 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("user")
+@click.argument("user", required=False)
 @click.option("--role", type=click.Choice(_ROLE_WORDS), required=True, help="What they may do: docs/access-roles.md.")
+@_backend_role
 @click.option("--org", metavar="ORG", help="Only the events of this organization.")
 @click.option("--until", metavar="DATE", help="Until then, not including it: 2027-01-31, 2027-01-31T18:00Z, 30d.")
-@click.option("--reason", metavar="TEXT", help="Why; the node keeps it in its own audit log.")
+@click.option("--reason", metavar="TEXT", help="Why; kept in the audit event, and by the node.")
 @click.option("--user-password-file", metavar="FILE", help="Make the internal user with this password, if missing.")
 @connection_options()
 def grant(
     *,
     settings: Settings,
-    user: str,
+    user: str | None,
     role: str,
+    backend_role: str | None,
     org: str | None,
     until: str | None,
     reason: str | None,
     user_password_file: str | None,
 ) -> None:
-    """Give USER access, as a Super Admin.
+    """Give USER access, as a Super Admin; or everyone whom a token, a proxy, SAML or LDAP gives a backend role.
 
     Instead of what they had of that role for that organization: a grant with --until ends one without. With --org it
     holds for what a person searches, counts and reads with any tool, not against requests written to get around it:
-    docs/access-roles.md.
+    docs/access-roles.md. Each grant, and each refused one, is an audit event.
 
     \b
     Examples:
       auditpipe access grant ada --role admin
       auditpipe access grant eve --role auditor --until 2027-01-31 --reason "SOC 2"
       auditpipe access grant kim --role admin --org acme --user-password-file kim.secret
+      auditpipe access grant --backend-role soc --role admin
     """
     from auditpipe.pipeline import access
 
-    wanted = access.Grant(user, role, org, _moment(until))
+    name = _holder(user, backend_role)
+    if backend_role and user_password_file:
+        raise UsageError("--user-password-file makes an internal user: it has no meaning with --backend-role")
+    wanted = access.Grant(name, role, org, _moment(until), backend=backend_role is not None)
     access.check(wanted)
+    password = _secret(user_password_file)
     client = _connect(settings, "access grant", _sentence(wanted, "to"), reason)
-    notes = access.grant(client, wanted, password=_secret(user_password_file))
+    asked = {"organization": org, "after": _state(wanted)}
+    with recorded.on_record(settings, client, recorded.GRANTED, _target(wanted), reason=reason, **asked) as done:
+        notes = access.grant(client, wanted, password=password)
+        done()
     for note in notes:
         click.echo(f"auditpipe: note: {printable(note)}", err=True)
     click.echo(f"auditpipe: granted {_sentence(wanted, 'to')}", err=True)
     if user_password_file:
-        where = {"url": settings.url, "ca-file": settings.get("ca_file"), "username": user}
+        where = {"url": settings.url, "ca-file": settings.get("ca_file"), "username": name}
         flags = [f"--{name}={value}" for name, value in where.items() if value]
         command_line = shlex.join(["auditpipe", "search", *flags, f"--password-file={user_password_file}"])
         click.echo(printable(f"They look with: {command_line}"), err=True)
 
 
 @command.command()
-@click.argument("user")
+@click.argument("user", required=False)
 @click.option("--role", type=click.Choice(_ROLE_WORDS), help="Only this role's grants.")
+@_backend_role
 @click.option("--org", metavar="ORG", help="Only the grants for this organization.")
-@click.option("--reason", metavar="TEXT", help="Why; the node keeps it in its own audit log.")
+@click.option("--reason", metavar="TEXT", help="Why; kept in the audit event, and by the node.")
 @connection_options()
-def revoke(*, settings: Settings, user: str, role: str | None, org: str | None, reason: str | None) -> int:
-    """Take back USER's access, as a Super Admin: all of it, or some.
+def revoke(
+    *,
+    settings: Settings,
+    user: str | None,
+    role: str | None,
+    backend_role: str | None,
+    org: str | None,
+    reason: str | None,
+) -> int:
+    """Take back USER's access, or that of a backend role, as a Super Admin: all of it, or some.
 
-    The last Super Admin can't be revoked. Exit 1 if there was nothing to take back.
+    The last Super Admin can't be revoked. Exit 1 if there was nothing to take back. Each is an audit event.
 
     \b
     Examples:
       auditpipe access revoke ada
       auditpipe access revoke kim --role admin --org acme
+      auditpipe access revoke --backend-role soc
     """
     from auditpipe.pipeline import access
 
-    what = f"{role or 'everything'} from {user}" + (f" for {org}" if org else "")
-    taken = access.revoke(_connect(settings, "access revoke", what, reason), user, role, org)
+    name = _holder(user, backend_role)
+    whose = access.Grant(name, role or "", org, backend=backend_role is not None)
+    what = f"{role or 'everything'} from {whose.holder}" + (f" for {org}" if org else "")
+    client = _connect(settings, "access revoke", what, reason)
+    asked = {"organization": org, "before": {"role": role or "every"}}
+    with recorded.on_record(settings, client, recorded.REVOKED, _target(whose), reason=reason, **asked) as done:
+        taken = access.revoke(client, name, role, org, backend=whose.backend)
+        for old in taken:
+            done(organization=old.organization, before=_state(old))
+        if not taken:
+            done(**asked, reason="not_found")
     for old in taken:
         click.echo(f"auditpipe: revoked {_sentence(old, 'from')}", err=True)
     if not taken:
-        click.echo(f"auditpipe: {printable(user)} has no such grant: nothing was changed", err=True)
+        click.echo(f"auditpipe: {printable(whose.holder)} has no such grant: nothing was changed", err=True)
     return 0 if taken else 1
 
 
@@ -135,6 +170,7 @@ def list_(*, settings: Settings, output: str) -> None:
 
 command.add_command(access_log.check)
 command.add_command(access_log.log)
+command.add_command(access_log.require_purpose)
 
 
 def _connect(settings: Settings, tool: str, change: str | None = None, reason: str | None = None) -> OpenSearch:
@@ -148,16 +184,31 @@ def _connect(settings: Settings, tool: str, change: str | None = None, reason: s
 
 
 def _row(one: Grant) -> tuple[str, ...]:
-    shown = {key: "" if value is None else printable(str(value)) for key, value in one.as_dict().items()}
-    if one.organization is None:
-        shown["organization"] = "(every)"
-    return shown["user"], shown["role"], shown["organization"], shown["until"], shown["note"]
+    where = "(every)" if one.organization is None else one.organization
+    return printable(one.holder), one.word, printable(where), one.end or "", printable(one.note)
 
 
 def _sentence(one: Grant, preposition: str) -> str:
     where = "every organization" if one.organization is None else printable(one.organization)
-    end = "" if one.until is None else f", until {format_time(one.until * MILLISECOND)}"
-    return f"{one.word} {preposition} {printable(one.user)} for {where}{end}"
+    end = "" if one.end is None else f", until {one.end}"
+    return f"{one.word} {preposition} {printable(one.holder)} for {where}{end}"
+
+
+def _holder(user: str | None, backend_role: str | None) -> str:
+    """The one that was given."""
+    if (user is None) == (backend_role is None):
+        raise UsageError("give either a USER or --backend-role NAME")
+    return user if user is not None else str(backend_role)
+
+
+def _target(one: Grant) -> dict[str, str]:
+    return {"type": "backend_role" if one.backend else "user", "id": one.user, "name": one.user}
+
+
+def _state(one: Grant) -> dict[str, str]:
+    """A grant as an audit event tells it."""
+    told = {"role": one.word, "organization": one.organization, "until": one.end}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _moment(text: str | None) -> int | None:

@@ -106,6 +106,28 @@ def check(*, settings: Settings, user: str, output: str) -> int:
     return 0 if found.may_look else 1
 
 
+@click.command("require-purpose")
+@click.argument("state", type=click.Choice(["on", "off"]))
+@connection_options()
+def require_purpose(*, settings: Settings, state: str) -> None:
+    """Make every export say why, or no longer. As a Super Admin.
+
+    It holds for `auditpipe export` and the console, for everyone, whatever their settings are. Other programs (curl,
+    Dashboards) are not bound by it: what they read is on the node's record all the same, without a purpose.
+
+    \b
+      auditpipe access require-purpose on
+      auditpipe access require-purpose off
+    """
+    from auditpipe.pipeline import purpose
+    from auditpipe.pipeline.client import connect, tool_id
+
+    terminal.remark(f"auditpipe: cluster {printable(settings.url)} (from {settings.source})")
+    client = connect(settings, opaque_id=tool_id("access require-purpose", state))
+    purpose.require(client, required=state == "on")
+    terminal.remark(f"auditpipe: an export {'has to' if state == 'on' else 'need not'} say why")
+
+
 def _table(shown: list[Look]) -> Iterator[str]:
     if not shown:
         return

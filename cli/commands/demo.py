@@ -43,7 +43,7 @@ def command(home: str | None, options: "UpOptions") -> None:
     \b
     Examples:
       auditpipe demo
-      auditpipe demo --port 9300 --forward-port 24324 --metrics-port 24380 --home /srv/audit
+      auditpipe demo --port 9300 --forward-port 24324 --metrics-port 24380 --console-port 24900 --home /srv/audit
     """
     _refuse_other_clusters()
     # The application's packages come with another extra: said before anything is started.
@@ -135,6 +135,11 @@ def _go_on(made: "Stack", run: str, shown: dict[str, Any], home: str | None) -> 
         ("Is all of it there, and unaltered?", ["verify", "--since", "24h"]),
         ("Stop; the data stays", ["down"]),
     )
+    if made.console and made.console.url:
+        link = f"{made.console.url}events/{field(shown, 'event.id')}"
+        terminal.remark(f"\nThe first of these in the console, as {made.user}: {printable(link)}")
+    elif made.console:
+        terminal.remark(f"\nThe console does not run: {printable(made.console.problem)}")
     terminal.remark("\nHow to go on")
     for title, arguments in commands:
         terminal.remark(f"  # {title}\n  {printable(shlex.join([*_program(), *arguments, *where]))}")

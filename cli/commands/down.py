@@ -14,8 +14,9 @@ from auditpipe.schemas.errors import UsageError
 @click.option("--yes", is_flag=True, help="Do not ask before that.")
 @click.option("--home", metavar="DIR", help="Whose stack.  [default: AUDITPIPE_HOME, else in XDG_STATE_HOME]")
 def command(purge: bool, yes: bool, home: str | None) -> None:
-    """Stop the shipper, the replayer and OpenSearch, in this order. The data stays for the next `auditpipe up`.
+    """Stop the console, the shipper, the replayer and OpenSearch, in this order.
 
+    The data stays for the next `auditpipe up`.
     What emitters have spooled stays in their spool, with --purge too, and is sent to the next stack.
 
     \b

@@ -1,22 +1,20 @@
 """`auditpipe emit`: events from the command line."""
 
-import logging
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
+from auditpipe.cli import emitting
 from auditpipe.cli.options import say_notes
 from auditpipe.pipeline.visible import json_bytes, printable
 from auditpipe.schemas import settings as table
 from auditpipe.schemas import strict_json
 from auditpipe.schemas.errors import UsageError
 
-_WAIT_SECONDS = 5.0
 _SHOWN_PROBLEMS = 20
 
 
@@ -41,6 +39,15 @@ _SHOWN_PROBLEMS = 20
 @click.option("--occurred-at", metavar="TIME", help="When it happened (RFC 3339), for backfill.")
 @click.option("--service", default="auditpipe", show_default=True, metavar="NAME", help="Who emits.")
 @click.option("--actions", metavar="FILE", help="Further actions (JSON or TOML), as your application defines them.")
+@click.option(
+    "--pseudonym-key-file", metavar="FILE", help="Replace personal values by keyed hashes, with the first key of FILE."
+)
+@click.option(
+    "--pseudonymize",
+    metavar="FIELD",
+    multiple=True,
+    help="Replace this one and not the usual ones: user.email, changes.NAME, details.NAME.",
+)
 @click.option("--forward", metavar="HOST:PORT", help="The shipper.")
 @click.option("--spool-dir", metavar="DIR", help="Where events wait.")
 @click.option("--home", metavar="DIR", help="State of the local stack.")
@@ -62,52 +69,30 @@ def command(**options: Any) -> None:
           --before '{"last_name": "Doe"}' --after '{"last_name": "Dow"}'
       auditpipe emit user.login_failed --actor u1 --reason bad_credentials --ip 192.0.2.1
       auditpipe emit --file backfill.ndjson
+      auditpipe emit user.login_succeeded --actor-name ada --pseudonym-key-file pseudonym.keys
     """
     action, file = options.pop("action"), options.pop("file")
     if (action is None) == (file is None):
         raise UsageError("give either an ACTION or --file; `auditpipe actions` lists the actions")
-    flags = {name: options.pop(name) for name in ("forward", "spool_dir", "home")}
+    flags = {name: options.pop(name) for name in ("forward", "spool_dir", "home", "pseudonym_key_file")}
     settings = table.load(flags, profile=options.pop("profile"))
     say_notes(settings)
     output, service, actions = options.pop("output"), options.pop("service"), options.pop("actions")
+    pseudonymize = options.pop("pseudonymize") or None
     if file is not None and (given := [name for name, value in options.items() if value]):
         raise UsageError(f"--file brings whole events: --{given[0].replace('_', '-')} has no meaning with it")
 
-    from auditpipe.emitters import AuditLog
-
-    host, port = settings.forward
-    audit = AuditLog(
-        service=service,
-        actions=actions or (),
-        forward=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-        forward_ca_file=settings.get("forward_ca_file"),
-        forward_shared_key_file=settings.get("forward_shared_key_file"),
-        spool_dir=settings.spool_dir,
-        exit_timeout=0.5,
-    )
-    logging.getLogger("auditpipe").addHandler(logging.NullHandler())  # what it warns of is said below, once
+    audit = emitting.audit_log(service, settings, actions=actions or (), pseudonymize=pseudonymize, exit_timeout=0.5)
+    emitting.silence()
     with audit:
         events = _of_file(audit, file) if file is not None else iter([audit.emit(action, **_arguments(options))])
         count = 0
         for event in filter(None, events):
             click.echo(event.id if output == "id" else json_bytes(event.document()))
             count += 1
-        deadline = time.monotonic() + _WAIT_SECONDS
-        acknowledged = audit.flush(_WAIT_SECONDS)
-        if acknowledged:  # and what earlier ones have left
-            audit.drain(max(deadline - time.monotonic(), 0))
+        acknowledged = emitting.settle(audit)
         problem = audit.stats().problem
-    _say_state(count, acknowledged, problem, settings)
-
-
-def _say_state(count: int, acknowledged: bool, problem: str | None, settings: table.Settings) -> None:
-    events = f"{count} event{'' if count == 1 else 's'}"
-    if acknowledged:
-        click.echo(f"{events} acknowledged", err=True)
-        return
-    why = problem or f"no acknowledgement within {_WAIT_SECONDS:g} s"
-    remedy = "What is spooled is sent by the next emit, or by `auditpipe spool drain`."
-    click.echo(printable(f"{events} only spooled in {settings.spool_dir}: {why}. {remedy}"), err=True)
+    emitting.say_state(count, acknowledged, problem, settings)
 
 
 def _arguments(options: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +122,9 @@ def _object(flag: str, text: str | None) -> dict[str, Any] | None:
     except ValueError as error:
         raise UsageError(f"{flag}: expected a JSON object or @FILE, got what is no JSON: {error}") from error
     if not isinstance(value, dict):
-        raise UsageError(f'{flag}: expected a JSON object such as {{"last_name": "Doe"}}, got {text[:80]}')
+        # What was given is not repeated: it may hold a password.
+        kind = "a list" if isinstance(value, list) else "another value"
+        raise UsageError(f'{flag}: expected a JSON object such as {{"last_name": "Doe"}}, got {kind}')
     return value
 
 

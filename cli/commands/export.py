@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from auditpipe.cli import terminal
-from auditpipe.cli.options import connection_options, filter_options
+from auditpipe.cli.options import PSEUDONYM_KEYS, connection_options, filter_options, with_pseudonyms
 from auditpipe.cli.progress import bar
 from auditpipe.pipeline.client import connect, tool_id
 from auditpipe.pipeline.export import Format, Request, check_free, to_file, to_stream, write_alone
@@ -21,10 +21,14 @@ from auditpipe.schemas.settings import Settings
 @filter_options()
 @click.option("--to", "to", required=True, metavar="FILE|-", help="The file, or - for stdout.")
 @click.option("--output", "-o", "kind", type=click.Choice(["ndjson", "csv"]), default="ndjson", show_default=True)
-@click.option("--purpose", metavar="TEXT", help="Why; kept in the manifest and in the node's record of who looked.")
+@click.option(
+    "--purpose",
+    metavar="TEXT",
+    help="Why; kept in the manifest and in the node's record of who looked.",
+)
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @click.option("--manifest", "manifest_file", metavar="FILE", help="With --to -: where the manifest goes.")
-@connection_options()
+@connection_options(also=(PSEUDONYM_KEYS,))
 def command(
     settings: Settings,
     filters: Filters,
@@ -46,9 +50,10 @@ def command(
     """
     if not to or manifest_file == "":
         raise UsageError(f"--{'manifest' if to else 'to'}: expected the name of a file, got an empty one")
+    purpose = (purpose or "").strip() or None
     signal.signal(signal.SIGTERM, _stop)
     client = connect(settings, opaque_id=tool_id("export", purpose))
-    request = Request(filters, kind, purpose)
+    request = Request(with_pseudonyms(filters, settings), kind, purpose)
     if to == "-":
         manifest = _to_stdout(client, request, manifest_file, force)
         terminal.remark(f"{manifest.count} events; SHA-256 {manifest.sha256}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auditpipe.cli import terminal
-from auditpipe.cli.options import connection_options, filter_options
+from auditpipe.cli.options import PSEUDONYM_KEYS, connection_options, filter_options, with_pseudonyms
 from auditpipe.cli.table import aligned
 from auditpipe.pipeline.visible import printable
 from auditpipe.schemas.settings import Settings
@@ -33,7 +33,7 @@ def command() -> None:
 @click.argument("name")
 @filter_options(without=frozenset({"reason"}))
 @click.option("--reason", metavar="TEXT", required=True, help="Why; on record for ever.")
-@connection_options(default_profile="operator")
+@connection_options(default_profile="operator", also=(PSEUDONYM_KEYS,))
 def add(*, settings: Settings, name: str, filters: Filters, reason: str) -> None:
     """Keep all events that the filters match under the hold NAME. Without a filter that is every event.
 
@@ -51,6 +51,7 @@ def add(*, settings: Settings, name: str, filters: Filters, reason: str) -> None
 
     terminal.remark(f"auditpipe: cluster {printable(settings.url)} (from {settings.source})")
     signer, trust = Signer.read(settings), Trust.read(settings)
+    filters = with_pseudonyms(filters, settings)
     client = connect(settings, opaque_id=tool_id("hold add", f"{name}: {reason}"[:500]))
     made = holds.add(client, signer, trust, (name, filters, reason))
     with search(client, filters, limit=0) as results:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
+from auditpipe.cli import recorded
 from auditpipe.cli.options import connection_options
+from auditpipe.pipeline import roles
 from auditpipe.pipeline.visible import pad, printable
 from auditpipe.schemas.errors import NotAllowed, SettingsError
 from auditpipe.schemas.settings import Settings, read_secret
 
 if TYPE_CHECKING:
-    from auditpipe.pipeline.plan import Step
+    from opensearchpy import OpenSearch
+
+    from auditpipe.pipeline.plan import Plan, Step
     from auditpipe.pipeline.writeonce import WriteOnce
 
 
@@ -82,10 +87,25 @@ def command(
         _show(planned.steps, provision.write_once(client, options, may_change=False), output)
         provision.refuse_conflicts(planned)
         return 1 if planned.changes else 0
-    report = provision.apply(client, options, planned)
+    with _on_record(settings, client, planned, super_admin):
+        report = provision.apply(client, options, planned)
     _show(planned.steps, report.write_once, output)
     click.echo(f"auditpipe: {_summary(len(report.done))}", err=True)
     return 0
+
+
+@contextmanager
+def _on_record(settings: Settings, client: OpenSearch, planned: Plan, super_admin: str | None) -> Iterator[None]:
+    """The first Super Admin is granted too: an audit event, as `access grant` makes it."""
+    changed = {step.name for step in planned.changes if step.kind == "role mapping"}
+    if super_admin is None or roles.SUPER_ADMIN not in changed:
+        yield
+        return
+    target = {"type": "user", "id": super_admin, "name": super_admin}
+    after = {"role": "super-admin"}
+    with recorded.on_record(settings, client, recorded.GRANTED, target, after=after) as done:
+        yield
+        done()
 
 
 def _show(steps: Sequence[Step], write_once: WriteOnce, output: str) -> None:

@@ -59,6 +59,7 @@ def command(
     """
     import logging
 
+    from auditpipe.pipeline.private import check_secrets
     from auditpipe.pipeline.relay.config import RelayConfig
     from auditpipe.pipeline.relay.security import load_security
     from auditpipe.pipeline.relay.server import serve
@@ -72,6 +73,7 @@ def command(
         metrics=None if metrics == "none" else _address("--metrics", metrics),
         security=load_security(tls_cert_file, tls_key_file, shared_key_file),
     )
+    check_secrets(settings)
     serve(config)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from auditpipe.cli import table, terminal
-from auditpipe.cli.options import connection_options, filter_options
+from auditpipe.cli.options import PSEUDONYM_KEYS, connection_options, filter_options, with_pseudonyms
 from auditpipe.pipeline.client import connect, tool_id
 from auditpipe.pipeline.query import Filters
 from auditpipe.pipeline.reader import Order, search
@@ -25,7 +25,7 @@ from auditpipe.schemas.settings import Settings
     "--output", "-o", type=click.Choice(["table", "json", "ndjson", "csv"]), default="table", show_default=True
 )
 @click.option("--id", "with_id", is_flag=True, help="Event ids in the table too; `auditpipe show` takes them.")
-@connection_options()
+@connection_options(also=(PSEUDONYM_KEYS,))
 def command(settings: Settings, filters: Filters, limit: int, sort: Order, output: str, with_id: bool) -> None:
     """Find events; all given filters must hold.
 
@@ -37,9 +37,10 @@ def command(settings: Settings, filters: Filters, limit: int, sort: Order, outpu
       auditpipe search --action user.login_failed --ip 192.0.2.0/24
       auditpipe search --action 'user.team.*' --user u7 -o ndjson
       auditpipe search --changed last_name -q 'message:Dow' --sort asc
+      auditpipe search --actor ada@example.com --pseudonym-key-file pseudonym.keys
     """
     client = connect(settings, opaque_id=tool_id("search"))
-    with search(client, filters, limit=limit, order=sort) as results:
+    with search(client, with_pseudonyms(filters, settings), limit=limit, order=sort) as results:
         shown = 0
 
         def counted() -> Iterable[dict[str, Any]]:

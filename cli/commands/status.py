@@ -44,7 +44,8 @@ class _Numbers:
 def command(output: str, home: str | None) -> int:
     """Each part of the local stack: whether it runs, since when and where; how many events are where, and why.
 
-    Ends with 3 if a part does not run, or OpenSearch can't say how much it holds.
+    Ends with 3 if a part does not run (a console that was not started need not), or OpenSearch can't say how much it
+    holds.
 
     \b
     Examples:
@@ -63,7 +64,7 @@ def command(output: str, home: str | None) -> int:
         click.echo(json.dumps(document, indent=2))
     else:
         _show(parts, numbers)
-    return 0 if all(part.running for part in parts) and numbers.problem is None else _NOT_RUNNING
+    return 0 if not any(part.missing for part in parts) and numbers.problem is None else _NOT_RUNNING
 
 
 def _numbers(home: Any, parts: tuple["Part", ...], settings: Settings) -> _Numbers:
@@ -113,7 +114,7 @@ def _asked(home: Any) -> tuple[int, dict[str, int]]:
     client = connect(settings, opaque_id=tool_id("status"), read_seconds=10)
     with edge():
         # A closed month would be passed over, and its events not counted.
-        stored = complete(client.count(index=INDEX_PATTERN, params={"expand_wildcards": "open,closed"}))["count"]
+        stored = complete(client.count(index=INDEX_PATTERN, params={"expand_wildcards": "all"}))["count"]
     return stored, months.missing(home, client)
 
 

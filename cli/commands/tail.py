@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from auditpipe.cli import table, terminal
-from auditpipe.cli.options import connection_options, filter_options
+from auditpipe.cli.options import PSEUDONYM_KEYS, connection_options, filter_options, with_pseudonyms
 from auditpipe.pipeline.client import connect, tool_id
 from auditpipe.pipeline.query import Filters
 from auditpipe.pipeline.tail import Tail
@@ -25,7 +25,7 @@ LONGEST_PAUSE = 10.0
 @click.option(
     "--interval", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Seconds between looks."
 )
-@connection_options()
+@connection_options(also=(PSEUDONYM_KEYS,))
 def command(settings: Settings, filters: Filters, output: str, interval: float) -> None:
     """Follow events in order of arrival, until Ctrl-C.
 
@@ -37,7 +37,7 @@ def command(settings: Settings, filters: Filters, output: str, interval: float) 
       auditpipe tail --since 1h --outcome failure
       auditpipe tail --action 'user.*.exported' -o ndjson
     """
-    tail = Tail(connect(settings, opaque_id=tool_id("tail")), filters)
+    tail = Tail(connect(settings, opaque_id=tool_id("tail")), with_pseudonyms(filters, settings))
     put = _writer(output)
     try:
         _pass_on(tail, put)  # the first look fails like any command

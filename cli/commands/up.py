@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auditpipe.pipeline.visible import printable
+from auditpipe.schemas.errors import UsageError
 from auditpipe.schemas.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -32,10 +33,14 @@ def stack_options(function: Callable[..., Any]) -> Callable[..., Any]:
         metrics_port: int | None,
         heap: str,
         shipper: str,
+        console: bool,
+        console_port: int | None,
     ) -> Any:
         from auditpipe.pipeline.local.stack import UpOptions
 
-        return function(home, UpOptions(port, forward_port, metrics_port, heap, shipper))
+        if console_port and not console:
+            raise UsageError("--console-port has no meaning with --no-console: give one of them")
+        return function(home, UpOptions(port, forward_port, metrics_port, heap, shipper, console, console_port))
 
     for option in reversed(_OPTIONS):
         call = option(call)
@@ -54,25 +59,28 @@ _OPTIONS = (
         show_default=True,
         help="auto: Fluent Bit where there is one, else the relay.",
     ),
+    click.option("--no-console", "console", flag_value=False, default=True, help="Without the web page."),
+    click.option("--console-port", type=_PORT, help="The web page's, where Admins look.  [default: 24800]"),
     click.option(
         "--home", metavar="DIR", help="Where its state goes.  [default: AUDITPIPE_HOME, else in XDG_STATE_HOME]"
     ),
 )
 
 
-@click.command("up", short_help="Start OpenSearch and a shipper on this machine.")
+@click.command("up", short_help="Start OpenSearch, a shipper and the console on this machine.")
 @stack_options
 def command(home: str | None, options: "UpOptions") -> None:
-    """Start OpenSearch, a shipper and the dead-letter replayer on this machine, and provision them.
+    """Start OpenSearch, a shipper, the dead-letter replayer and the console on this machine, and provision them.
 
     What runs already is left alone: calling it twice is fine. The first time it downloads OpenSearch (about 120 MB,
-    kept in the cache). Everything listens on loopback only; `auditpipe down` stops it and keeps the data.
+    kept in the cache). Everything listens on loopback only; `auditpipe down` stops it and keeps the data. What keeps
+    the console from starting is said, and the rest is up without it.
 
     \b
     Examples:
       auditpipe up
-      auditpipe up --port 9300 --forward-port 24324 --metrics-port 24380 --home /srv/audit
-      auditpipe up --shipper relay --heap 768m
+      auditpipe up --port 9300 --forward-port 24324 --metrics-port 24380 --console-port 24900 --home /srv/audit
+      auditpipe up --shipper relay --heap 768m --no-console
     """
     _show(bring_up(home, options), home)
 
@@ -130,6 +138,8 @@ def watch() -> "Watch":
 def _what_runs(made: "Stack") -> Iterator[str]:
     """What was started, and what was found running."""
     names = {"opensearch": "OpenSearch", "shipper": made.shipper, "replayer": "the dead-letter replayer"}
+    if made.console and made.console.url:
+        names["console"] = "the console"
     started = [told for name, told in names.items() if name in made.started]
     found = [told for name, told in names.items() if name not in made.started]
     for state, parts in (("Started", started), ("Already running", found)):
@@ -138,16 +148,20 @@ def _what_runs(made: "Stack") -> Iterator[str]:
 
 
 def _show(made: "Stack", home: str | None) -> None:
+    from auditpipe.pipeline.local.console import Console
+
+    page = made.console or Console(problem="not started (--no-console)")
+    console = f"{page.url} (sign in with this name and password)" if page.url else page.problem
     lines = (
         *_what_runs(made),
         f"  OpenSearch   {made.url}",
         f"  user         {made.user}, password in {made.password_file}",
         f"  emitters     {made.forward} (Forward)",
+        f"  console      {console}",
         "Next:",
         '  auditpipe emit user.user.updated --actor u1 --target user:u7 --before \'{"name": "Doe"}\' '
         '--after \'{"name": "Dow"}\'',
         "  auditpipe search --since 1h",
-        "  auditpipe console          the page where Admins look, at http://127.0.0.1:24800/",
         "  auditpipe status",
     )
     for line in lines:

@@ -8,7 +8,7 @@ import click
 
 from auditpipe.cli import terminal
 from auditpipe.cli.local_spool import LocalSpool
-from auditpipe.cli.options import connection_options, filter_options
+from auditpipe.cli.options import PSEUDONYM_KEYS, connection_options, filter_options, with_pseudonyms
 from auditpipe.cli.progress import bar
 from auditpipe.pipeline import verify_file, verify_index
 from auditpipe.pipeline.client import connect, tool_id
@@ -65,7 +65,7 @@ _MEANING = {
     "--manifest", "manifest_file", type=click.Path(path_type=Path), help="Of FILE, if not FILE.manifest.json."
 )
 @click.option("--output", "-o", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@connection_options()
+@connection_options(also=(PSEUDONYM_KEYS,))
 def command(
     settings: Settings,
     file: Path | None,
@@ -110,6 +110,7 @@ def command(
 def _index(settings: Settings, filters: Filters, terms: Terms, output: str) -> int:
     tally = Tally()
     client = connect(settings, opaque_id=tool_id("verify"))
+    filters = with_pseudonyms(filters, settings)
     view = verify_index.view_of(client, filters, terms)
     with verify_index.findings(client, filters, view, tally, bar("verifying"), terms) as flaws:
         return _print(flaws, output, lambda: (verdict(tally, view), tally))

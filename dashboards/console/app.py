@@ -1,7 +1,7 @@
 """The console, put together."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -17,6 +17,7 @@ from auditpipe.dashboards.console.exporting import export
 from auditpipe.dashboards.console.guard import Guard
 from auditpipe.dashboards.console.listing import listing
 from auditpipe.dashboards.console.looked import looked
+from auditpipe.dashboards.console.proxy import Forwarded
 from auditpipe.dashboards.console.rendering import STATIC, render
 from auditpipe.dashboards.console.sessions import Sessions
 from auditpipe.dashboards.console.signin import sign_in, sign_in_page, sign_out
@@ -25,8 +26,12 @@ from auditpipe.dashboards.console.visit import Console, Visit, public, signed_in
 _SWEEP_S = 60.0
 
 
-def application(console: Console, hosts: frozenset[str]) -> Starlette:
-    """The ASGI application. `hosts`: the names, without a port, under which people reach it."""
+def application(console: Console, hosts: frozenset[str], forwarders: Iterable[str] = ()) -> Starlette:
+    """The ASGI application.
+
+    `hosts`: the names, without a port, under which people reach it. `forwarders`: addresses and networks of proxies,
+    whose `X-Forwarded-For` says where a browser is.
+    """
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -47,7 +52,10 @@ def application(console: Console, hosts: frozenset[str]) -> Starlette:
             Route("/healthz", _health, methods=["GET"]),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
-        middleware=[Middleware(Guard, hosts=hosts, secure=console.secure)],
+        middleware=[
+            Middleware(Forwarded, trusted=forwarders),
+            Middleware(Guard, hosts=hosts, secure=console.secure),
+        ],
         exception_handlers={404: _nothing_here, Exception: _bug},
         lifespan=lifespan,
     )

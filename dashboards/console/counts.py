@@ -77,12 +77,22 @@ def histogram(client: OpenSearch, filters: Filters, answer: Mapping[str, Any]) -
     if oldest is None or newest is None:
         return []
     seconds = interval(int(oldest), int(newest))
+    found = ask_all_shards(client, times_body(filters, seconds))
+    return [_bar(bucket, seconds) for bucket in found["aggregations"]["times"]["buckets"]]
+
+
+def times_body(filters: Filters, seconds: int) -> dict[str, Any]:
+    """The search behind the histogram, of bars of so many seconds."""
     times = {
         "date_histogram": {"field": "@timestamp", "fixed_interval": f"{seconds}s", "min_doc_count": 0},
         "aggs": {"failures": {"filter": {"term": {"event.outcome": "failure"}}}},
     }
-    found = ask_all_shards(client, {"query": filters.query(), "size": 0, "aggs": {"times": times}})
-    return [_bar(bucket, seconds) for bucket in found["aggregations"]["times"]["buckets"]]
+    return {"query": filters.query(), "size": 0, "aggs": {"times": times}}
+
+
+def suggestions_body() -> dict[str, Any]:
+    """The search behind the suggestions."""
+    return {"query": Filters().query(), "size": 0, "aggs": dict(_SUGGESTIONS)}
 
 
 def interval(oldest_ms: int, newest_ms: int) -> int:
@@ -93,7 +103,7 @@ def interval(oldest_ms: int, newest_ms: int) -> int:
 
 def suggestions(client: OpenSearch) -> dict[str, list[str]]:
     """Values that occur, by field of the form. OutOfReach, NotAllowed."""
-    answer = ask_all_shards(client, {"query": Filters().query(), "size": 0, "aggs": dict(_SUGGESTIONS)})
+    answer = ask_all_shards(client, suggestions_body())
     found = answer.get("aggregations", {})
     targets = found.get("target", {}).get("buckets", [])
     values = {

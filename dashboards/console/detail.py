@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from auditpipe.dashboards.console.difference import differences
+from auditpipe.dashboards.console.difference import LONG, differences
 from auditpipe.dashboards.console.filters import link
 from auditpipe.dashboards.console.proof import proof
 from auditpipe.dashboards.console.visit import Visit
@@ -39,18 +39,21 @@ def detail(visit: Visit) -> Response:
         event_id=text_at(document, "event.id"),
         differences=differences(document),
         fields=[(path, value_text(value)) for path, value in flat(document, _APART)],
+        long=LONG,
         raw=json_bytes(document, indent=True).decode(),
         proof=proof(visit.who.client, document),
         around=list(_around(document)),
     )
 
 
-def _around(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """(title, value, link to the list)."""
+def _around(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """(title, value, name of what it is the id of, link to the list)."""
     kind, target = text_at(document, "audit.target.type"), text_at(document, "audit.target.id")
     if kind and target:
-        yield "Same target", f"{kind}:{target}", link({}, target=f"{kind}:{target}")
+        what = f"{kind}:{target}"
+        yield "Same target", what, text_at(document, "audit.target.name"), link({}, target=what)
     for title, name, path in _AROUND:
         value = text_at(document, path)
         if value.strip() and len(value) <= MAX_LUCENE:
-            yield title, value, link({}, **{name: value})
+            called = text_at(document, "user.name") if name == "actor" else ""
+            yield title, value, called, link({}, **{name: value})

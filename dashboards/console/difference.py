@@ -1,12 +1,16 @@
 """Before and after side by side: each value in parts, of which some are marked as different."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
+from auditpipe.dashboards.console.edits import shared
 from auditpipe.pipeline.tabular import changes_of, names_of, value_text, withheld_changes
 
+#: Characters of a value that is given a window of its own to scroll in.
+LONG = 1_500
 #: Words, and each other character by itself: a mark never begins within a word.
 _TOKEN = re.compile(r"\w+|\W", re.DOTALL)
 
@@ -26,6 +30,11 @@ class Side:
     lines: tuple[tuple[Part, ...], ...] = ()
     absent: str = ""
     is_list: bool = False
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it would push what follows off the screen."""
+        return sum(len(part.text) for line in self.lines for part in line) > LONG
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +94,20 @@ def _key(item: Any) -> tuple[str, str]:
 
 
 def _texts(before: str, after: str) -> tuple[Side, Side]:
-    """Two texts, marked from the first word that differs to the last."""
+    """Two texts, marked what one has and the other lacks; or, if it is much, from the first such word to the last."""
     old, new = _TOKEN.findall(before), _TOKEN.findall(after)
+    pairs = shared(old, new)
+    if pairs is None:
+        pairs = _ends(old, new)
+    return _side(old, {there for there, _ in pairs}), _side(new, {there for _, there in pairs})
+
+
+def _ends(old: list[str], new: list[str]) -> list[tuple[int, int]]:
+    """What both begin with, and what both end with."""
     start = _common(old, new)
     room = min(len(old), len(new)) - start
     end = min(room, _common(old[::-1], new[::-1]))
-    return Side((tuple(_parts(old, start, end)),)), Side((tuple(_parts(new, start, end)),))
+    return [*((n, n) for n in range(start)), *((len(old) - n, len(new) - n) for n in range(end, 0, -1))]
 
 
 def _common(one: list[str], other: list[str]) -> int:
@@ -99,13 +116,9 @@ def _common(one: list[str], other: list[str]) -> int:
     return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def _parts(tokens: list[str], start: int, end: int) -> Iterator[Part]:
-    stop = len(tokens) - end
-    for text, marked in (("".join(tokens[:start]), False), ("".join(tokens[start:stop]), True)):
-        if text:
-            yield Part(text, marked)
-    if rest := "".join(tokens[stop:]):
-        yield Part(rest)
+def _side(tokens: list[str], kept: set[int]) -> Side:
+    runs = groupby(range(len(tokens)), key=lambda place: place not in kept)
+    return Side((tuple(Part("".join(tokens[place] for place in run), marked) for marked, run in runs),))
 
 
 def _named(value: Any, names: Mapping[str, str]) -> str:

@@ -30,7 +30,7 @@ def export(visit: Visit) -> Response:
         raise UsageError(f"format: expected one of {', '.join(FORMATS)}, got {visit.form.get('format')!r}")
     purpose = visit.form.get("purpose", "").strip() or None
     wanted = Request(filters.meant(filters.typed(visit.query.multi_items())), kind, purpose)
-    client = client_for(visit.who.settings, "console export", purpose)
+    client = client_for(visit.who.settings, visit.who.caller, "console export", purpose)
     name = f"audit-events-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     parts = zipped(stream(client, wanted, name=f"{name}.{kind}"), f"{name}.{kind}")
     # The first part now: what can't be exported is said on a page, and not in a broken file.

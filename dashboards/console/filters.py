@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 from auditpipe.pipeline.query import OUTCOMES, Filters, moment
@@ -62,7 +63,7 @@ def typed(given: Iterable[tuple[str, str]]) -> Typed:
 
 def meant(typed: Typed) -> Filters:
     """The filters that were typed. BadFilter says what was expected, as on the command line."""
-    one = {name: values[0] for name, values in typed.items() if name != "action"}
+    one: dict[str, Any] = {name: values[0] for name, values in typed.items() if name != "action"}
     since, until = one.pop("since", None), one.pop("until", None)
     return Filters(
         actions=tuple(typed.get("action", ())),

@@ -109,8 +109,7 @@ def page(
     client: OpenSearch, views: Views, filters: Filters, place: Place | None, aggregations: Mapping[str, Any]
 ) -> Page:
     """The newest events, or those at a place. OutOfReach, NotAllowed, BadFilter."""
-    body: dict[str, Any] = {"query": filters.query(), "size": SIZE + 1, "track_total_hits": True}
-    body |= {"sort": by_time("asc" if place and place.newer else "desc"), "aggs": dict(aggregations)}
+    body = search_body(filters, place, aggregations)
     if place is None:
         answer = ask_all_shards(client, body)
         if answer["_shards"]["total"] == 0:
@@ -118,6 +117,12 @@ def page(
     else:
         answer = _at_place(client, views, str(filters), {**body, "search_after": place.values})
     return _cut(answer, place)
+
+
+def search_body(filters: Filters, place: Place | None, aggregations: Mapping[str, Any]) -> dict[str, Any]:
+    """The search behind a page; one event more than it shows tells whether there is another page."""
+    body: dict[str, Any] = {"query": filters.query(), "size": SIZE + 1, "track_total_hits": True}
+    return body | {"sort": by_time("asc" if place and place.newer else "desc"), "aggs": dict(aggregations)}
 
 
 def _at_place(client: OpenSearch, views: Views, what: str, body: dict[str, Any]) -> dict[str, Any]:

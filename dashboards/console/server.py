@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from auditpipe.dashboards.console.app import application
+from auditpipe.dashboards.console.proxy import Proxy
 from auditpipe.dashboards.console.visit import Console, Record
+from auditpipe.pipeline.private import read_private
 from auditpipe.schemas.errors import NotFinished, SettingsError
 from auditpipe.schemas.settings import Settings, is_loopback
 
@@ -61,6 +63,8 @@ def check(listen: Listen) -> None:
     for path in filter(None, (listen.cert_file, listen.key_file)):
         if not path.is_file():
             raise SettingsError(f"{path}: no such file: expected a certificate and its key in PEM")
+    if listen.key_file is not None:
+        read_private(listen.key_file, "--tls-key-file")
     if not is_loopback(listen.host) and not listen.tls:
         raise SettingsError(
             f"--listen {listen.host}: people send passwords, and without TLS anyone on the way reads them: give"
@@ -80,18 +84,26 @@ def _check_public(listen: Listen) -> None:
         raise SettingsError(f"--public-url {listen.public_url}: passwords need https://")
 
 
-def serve(settings: Settings, listen: Listen, record: Record, started: Callable[[], None]) -> None:
+def forwarders(listen: Listen, proxy: Proxy | None) -> tuple[str, ...]:
+    """Whose word is taken for where a request comes from: that of proxies that were named, and where people reach the
+    console by another address than its own, that of this machine.
+    """
+    named = tuple(map(str, proxy.networks)) if proxy else ()
+    return (*(("127.0.0.1", "::1") if listen.public_url else ()), *named)
+
+
+def serve(
+    settings: Settings, listen: Listen, record: Record, started: Callable[[], None], proxy: Proxy | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT. SettingsError, NotFinished (the address is taken)."""
     check(listen)
     settings.url  # noqa: B018 - said now if there is none, and not at the first sign-in
-    console = Console(settings, record, listen.secure)
+    console = Console(settings, record, listen.secure, proxy=proxy)
     config = uvicorn.Config(
-        application(console, listen.hosts),
+        application(console, listen.hosts, forwarders(listen, proxy)),
         ssl_certfile=listen.cert_file,
         ssl_keyfile=listen.key_file,
-        # A proxy's word for where a request comes from, on this machine and only where one was announced.
-        proxy_headers=listen.public_url is not None,
-        forwarded_allow_ips="127.0.0.1,::1",
+        proxy_headers=False,  # the application looks at them itself: it has to know the proxy's own address too
         server_header=False,
         access_log=False,
         log_config=None,

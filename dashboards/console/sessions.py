@@ -1,7 +1,7 @@
 """Who is signed in: kept in memory, forgotten when the console stops.
 
-A browser holds a random secret and nothing else. The person's password is in this process alone, because each request
-to the node is made as them.
+A browser holds a random secret and nothing else. The person's password or token is in this process alone, because each
+request to the node is made as them.
 """
 
 import hashlib
@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from opensearchpy import OpenSearch
 
 from auditpipe.dashboards.console.paging import Views
+from auditpipe.dashboards.console.proxy import Identity
+from auditpipe.pipeline.client import Caller
 from auditpipe.schemas.settings import Settings
 
 IDLE_S = 30 * 60.0
@@ -26,19 +28,32 @@ SUGGESTED_S = 60.0
 
 @dataclass(slots=True)
 class Session:
-    """One person in one browser. `id` is for the record; `form_token` has to come with each form."""
+    """One person in one browser. `id` is for the record; `form_token` has to come with each form.
+
+    `vouched` is what a trusted proxy said of them: without it, or with another, the session ends.
+    """
 
     user: str
     super_admin: bool
-    settings: Settings = field(repr=False)  # with the password
+    settings: Settings = field(repr=False)
+    caller: Caller = field(repr=False)
     client: OpenSearch = field(repr=False)
+    vouched: Identity | None = field(default=None, repr=False)
     id: str = field(default_factory=lambda: secrets.token_hex(8))
+    #: Whether an export had to have a purpose when they signed in: a hint for the form, the export itself asks anew.
+    purpose_required: bool = False
     form_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     views: Views = field(default_factory=Views)
     suggestions: dict[str, list[str]] = field(default_factory=dict)
     suggested: float = float("-inf")
     began: float = 0.0
     seen: float = 0.0
+
+    def renew(self, newer: "Session") -> None:
+        """The same person, with a token that is newer."""
+        # The client before is not closed: another tab may be waiting for its answer.
+        self.client, self.caller, self.vouched = newer.client, newer.caller, newer.vouched
+        self.super_admin = newer.super_admin
 
     def close(self) -> None:
         """Free what it holds on the node."""

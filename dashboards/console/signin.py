@@ -6,21 +6,31 @@ from urllib.parse import urlsplit
 from starlette.responses import RedirectResponse, Response
 
 from auditpipe.dashboards.console import person
+from auditpipe.dashboards.console.proxy import Identity
+from auditpipe.dashboards.console.sessions import Session
 from auditpipe.dashboards.console.visit import Visit, same_token
-from auditpipe.schemas.errors import NotAllowed
+from auditpipe.pipeline.client import Caller, basic, bearer
+from auditpipe.schemas.errors import NotAllowed, SettingsError
 
 _FAILED = "Wrong name or password, or no role that may look."
+_NOT_TAKEN = "This token is not taken, or no role of it may look."
+_OUT, _ENDED = "You have signed out.", "Your session has ended. Sign in again to go on."
 #: Characters of a name or a password: both in UTF-8 and base64 still fit the 8 kB that OpenSearch takes for headers.
 _LONGEST = 400
+_LONGEST_TOKEN = 7_000
 _TOKEN_LENGTH = 43  # characters of 32 bytes in base64
 
 
 def sign_in_page(visit: Visit) -> Response:
-    """The form."""
+    """The form, or, for whom a trusted proxy vouches, straight to where they wanted to go."""
+    next_page = visit.query.get("next")
     if visit.session is not None:
-        return RedirectResponse(local(visit.query.get("next")), 303)
-    problem = "Your session has ended. Sign in again to go on." if "ended" in visit.query else None
-    return _page(visit, visit.query.get("next"), problem)
+        return RedirectResponse(local(next_page), 303)
+    vouched, is_out = visit.vouched, "out" in visit.query
+    if vouched is not None and not is_out:
+        return _vouched(visit, vouched, next_page)
+    told = _OUT if is_out else _ENDED if "ended" in visit.query else None
+    return _page(visit, next_page, None, told=told, vouched=vouched is not None)
 
 
 def sign_in(visit: Visit) -> Response:
@@ -28,39 +38,30 @@ def sign_in(visit: Visit) -> Response:
     form, next_page = visit.form, visit.form.get("next")
     if not same_token(visit.request.cookies.get(_form_cookie(visit)) or secrets.token_hex(8), form.get("token")):
         return _page(visit, next_page, "This form was too old. Please try again.", 400)
-    name, password = form.get("name", "").strip(), form.get("password", "")
-    keys = (f"address {visit.address}", f"name {name}")
+    by_token = "bearer" in form
+    name = None if by_token else form.get("name", "").strip()
+    keys = (f"address {visit.address}", *([f"name {name}"] if name is not None else []))
     if wait := visit.console.throttle.wait(keys):
-        problem = f"Too many failed sign-ins. Try again in {int(wait // 60) + 1} minutes."
-        response = _page(visit, next_page, problem, 429)
-        response.headers["Retry-After"] = str(int(wait) + 1)
-        return response
-    if not name or not password or max(len(name), len(password)) > _LONGEST:
-        return _page(visit, next_page, _FAILED, 401)
+        return _too_many(visit, next_page, wait)
+    failed = _NOT_TAKEN if by_token else _FAILED
     try:
-        session = person.sign_in(visit.console.settings, name, password)
+        caller = _of_token(form["bearer"]) if name is None else _of_password(name, form.get("password", ""))
+    except SettingsError:
+        return _page(visit, next_page, failed, 401, by_token=by_token)
+    try:
+        session = person.sign_in(visit.console.settings, caller)
     except NotAllowed as error:
         visit.console.throttle.failed(keys)
-        _record_failure(visit, name, known=not person.is_unknown(error))
-        return _page(visit, next_page, _FAILED, 401)
-    try:
-        visit.put_on_record("user.login_succeeded", **_about(name), session=session.id)
-    except BaseException:
-        session.close()
-        raise
-    visit.console.known.add(name)
-    visit.console.sessions.end(visit.request.cookies.get(visit.console.cookie))
-    response = RedirectResponse(local(next_page), 303)
-    visit.console.set_cookie(response, visit.console.cookie, visit.console.sessions.begin(session))
-    visit.console.drop_cookie(response, _form_cookie(visit))
-    return response
+        _record_failure(visit, name, error)
+        return _page(visit, next_page, failed, 401, by_token=by_token)
+    return _begun(visit, session, next_page)
 
 
 def sign_out(visit: Visit) -> Response:
     """End the session, on record."""
     visit.put_on_record("user.logged_out", **_about(visit.who.user), session=visit.who.id)
     visit.console.sessions.end(visit.request.cookies.get(visit.console.cookie))
-    response = RedirectResponse("/sign-in", 303)
+    response = RedirectResponse("/sign-in?out=1", 303)
     visit.console.drop_cookie(response, visit.console.cookie)
     return response
 
@@ -72,12 +73,58 @@ def local(path: str | None) -> str:
     return path if not urlsplit(path).netloc else "/"
 
 
-def _record_failure(visit: Visit, name: str, *, known: bool) -> None:
+def _vouched(visit: Visit, vouched: Identity, next_page: str | None) -> Response:
+    """Whoever a proxy has signed in. What the node does not take is said on a page, which leads nowhere in circles."""
+    keys = (f"address {visit.address}" if vouched.is_token else f"vouched {vouched.value}",)
+    if wait := visit.console.throttle.wait(keys):
+        return _too_many(visit, next_page, wait)
+    name = None if vouched.is_token else vouched.value
+    try:
+        session = person.sign_in(visit.console.settings, vouched.caller(visit.address), expected=name)
+    except (NotAllowed, SettingsError) as error:
+        visit.console.throttle.failed(keys)
+        _record_failure(visit, name, error)
+        raise NotAllowed(f"whom the proxy names does not get in: {error}") from None
+    return _begun(visit, session, next_page)
+
+
+def _begun(visit: Visit, session: Session, next_page: str | None) -> Response:
+    session.vouched = visit.vouched
+    try:
+        visit.put_on_record("user.login_succeeded", **_about(session.user), session=session.id)
+    except BaseException:
+        session.close()
+        raise
+    visit.console.known.add(session.user)
+    visit.console.sessions.end(visit.request.cookies.get(visit.console.cookie))
+    response = RedirectResponse(local(next_page), 303)
+    visit.console.set_cookie(response, visit.console.cookie, visit.console.sessions.begin(session))
+    visit.console.drop_cookie(response, _form_cookie(visit))
+    return response
+
+
+def _of_password(name: str, password: str) -> Caller:
+    if not name or not password or max(len(name), len(password)) > _LONGEST:
+        raise SettingsError("expected a name and a password")
+    return basic(name, password)
+
+
+def _of_token(text: str) -> Caller:
+    token = text.strip().removeprefix("Bearer ").strip()
+    if not 0 < len(token) <= _LONGEST_TOKEN:
+        raise SettingsError("expected a token")
+    return bearer(token)
+
+
+def _record_failure(visit: Visit, name: str | None, error: Exception) -> None:
     """What was typed for a name that nobody has ever used here may be a password: its name is concealed then."""
-    reason = "bad_credentials" if name in visit.console.known else "unknown_account"
-    if known:
-        reason = "account_inactive"  # name and password are right, and no role lets them look
-    visit.put_on_record("user.login_failed", **_about(name), outcome="failure", reason=reason)
+    if isinstance(error, person.NoRole):  # they are who they say they are, and no role lets them look
+        about, reason = _about(error.user), "account_inactive"
+    elif name is None:
+        about, reason = {"target": {"type": "user"}}, "bad_credentials"
+    else:
+        about, reason = _about(name), "bad_credentials" if name in visit.console.known else "unknown_account"
+    visit.put_on_record("user.login_failed", **about, outcome="failure", reason=reason)
 
 
 def _about(name: str) -> dict[str, dict[str, str]]:
@@ -89,10 +136,17 @@ def _form_cookie(visit: Visit) -> str:
     return f"{visit.console.cookie}-form"
 
 
-def _page(visit: Visit, next_page: str | None, problem: str | None, status: int = 200) -> Response:
+def _too_many(visit: Visit, next_page: str | None, wait: float) -> Response:
+    response = _page(visit, next_page, f"Too many failed sign-ins. Try again in {int(wait // 60) + 1} minutes.", 429)
+    response.headers["Retry-After"] = str(int(wait) + 1)
+    return response
+
+
+def _page(visit: Visit, next_page: str | None, problem: str | None, status: int = 200, **how: object) -> Response:
     # The same for each tab of a browser, or only the last one's form would be taken.
     given = visit.request.cookies.get(_form_cookie(visit), "")
     token = given if len(given) == _TOKEN_LENGTH else secrets.token_urlsafe(32)
-    response = visit.page("sign-in.html", status, next=local(next_page), problem=problem, token=token)
+    values = {"told": None, "vouched": False, "by_token": False, **how}
+    response = visit.page("sign-in.html", status, next=local(next_page), problem=problem, token=token, **values)
     visit.console.set_cookie(response, _form_cookie(visit), token)
     return response

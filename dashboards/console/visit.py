@@ -13,11 +13,13 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from auditpipe.dashboards.console import person
 from auditpipe.dashboards.console.person import is_unknown
+from auditpipe.dashboards.console.proxy import Identity, Proxy
 from auditpipe.dashboards.console.rendering import render
 from auditpipe.dashboards.console.sessions import Session, Sessions
 from auditpipe.dashboards.console.throttle import Throttle
-from auditpipe.schemas.errors import AuditpipeError, NoSuchEvent, NotAllowed, NotFinished, UsageError
+from auditpipe.schemas.errors import AuditpipeError, NoSuchEvent, NotAllowed, NotFinished, SettingsError, UsageError
 from auditpipe.schemas.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ class Console:
     throttle: Throttle = field(default_factory=Throttle)
     #: Names that have signed in here: only a name that is known to be one is put on record as typed when it fails.
     known: set[str] = field(default_factory=set)
+    proxy: Proxy | None = None
 
     @property
     def cookie(self) -> str:
@@ -93,6 +96,11 @@ class Visit:
         return self.request.client.host if self.request.client else None
 
     @property
+    def vouched(self) -> Identity | None:
+        """Who asks, by a trusted proxy's word. NotAllowed: it makes no sense."""
+        return self.console.proxy.identity(self.request) if self.console.proxy else None
+
+    @property
     def who(self) -> Session:
         """The session of a page that only people who are signed in get."""
         if self.session is None:
@@ -130,10 +138,36 @@ def public(answer: Answer) -> Callable[[Request], Any]:
 
 def _answered(answer: Answer, visit: Visit) -> Response:
     try:
-        visit.session = visit.console.sessions.find(visit.request.cookies.get(visit.console.cookie))
+        visit.session = _session(visit)
         return answer(visit)
     except AuditpipeError as error:
         return failed(visit, error)
+
+
+def _session(visit: Visit) -> Session | None:
+    """The cookie's; ended where a proxy began it and does not say the same of this request."""
+    secret = visit.request.cookies.get(visit.console.cookie)
+    session, vouched = visit.console.sessions.find(secret), visit.vouched
+    if session is None or session.vouched == vouched:
+        return session
+    if session.vouched and vouched and vouched.is_token and _is_renewed(visit, session, vouched):
+        return session
+    visit.console.sessions.end(secret)
+    return None
+
+
+def _is_renewed(visit: Visit, session: Session, token: Identity) -> bool:
+    """Whether this token, which is another than before, is the same person's: proxies renew them every few minutes."""
+    try:
+        newer = person.sign_in(visit.console.settings, token.caller(visit.address))
+    except (NotAllowed, SettingsError):
+        return False
+    if newer.user != session.user:
+        newer.close()
+        return False
+    newer.vouched = token
+    session.renew(newer)
+    return True
 
 
 def signed_in(answer: Answer) -> Callable[[Request], Any]:

@@ -41,12 +41,12 @@ class Dashboards:
             )
         self._base = url.rstrip("/")
         self._prefix = urlsplit(self._base).path
-        who, headers = credentials(settings)
-        if not headers:
+        caller = credentials(settings)
+        if not caller.headers:
             raise SettingsError("Dashboards takes a name and a password, or a token: no certificate signs in there")
-        self.peer = Peer(self._base, who)
+        self.peer = Peer(self._base, caller.who)
         self.tenant = tenant
-        self._headers = {**headers, "osd-xsrf": "true", **({"securitytenant": tenant} if tenant else {})}
+        self._headers = {**caller.headers, "osd-xsrf": "true", **({"securitytenant": tenant} if tenant else {})}
         self._cookies: dict[str, str] = {}
         self._pool = _pool(settings, self._base)
 

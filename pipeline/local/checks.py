@@ -1,7 +1,6 @@
 """What is wrong with a local stack: its processes, its folders, its certificates."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from auditpipe.pipeline.client import connect, tool_id
 from auditpipe.pipeline.doctor import Check, finding, ok, warn
@@ -32,7 +31,7 @@ def _processes(home: Home) -> Iterator[Check]:
             yield ok(part.name, f"process {part.record.pid} ({part.record.program})")
             if part.name == shipper.NAME:
                 yield from health.examine(part.record)
-        else:
+        elif part.missing:
             told = f"has ended; its log is {part.record.log}" if part.record else "does not run"
             yield finding(part.name, part.problem or told, part.remedy)
 
@@ -53,21 +52,10 @@ def _certificates(home: Home) -> Iterator[Check]:
 
 def _modes(home: Home) -> Check:
     """Nothing of the home that holds a secret may be read by others."""
-    secret = (home.secrets, home.certificates, home.profiles, home.fluent_bit, home.dead_letters)
-    paths = [path for folder in secret if folder.exists() for path in (folder, *folder.iterdir())]
-    open_to_others = [path for path in paths if _is_open(path)]
-    if open_to_others:
-        named = ", ".join(map(str, open_to_others))
+    if exposed := home.open_to_others():
+        named = " ".join(map(str, exposed))
         return finding("file modes", f"open to others: {named}", f"chmod go= {named}")
-    return ok("file modes", f"{len(paths)} files and folders for their owner alone")
-
-
-def _is_open(path: Path) -> bool:
-    """Other people may read it. Within a folder that is closed to them only what holds a secret must be closed too."""
-    if path.stat().st_mode & 0o077 == 0:
-        return False
-    secret = path.parent.name in ("secrets", "profiles") or path.name.endswith("-key.pem")
-    return secret or path.is_dir() or path.parent.stat().st_mode & 0o077 != 0
+    return ok("file modes", f"{len(home.private())} files and folders for their owner alone")
 
 
 def _dead_letters(waiting: counts.Waiting) -> Check:

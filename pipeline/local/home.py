@@ -107,6 +107,22 @@ class Home:
         self._make_node_folder()
         for folder in self.folders:
             folder.mkdir(exist_ok=True, mode=0o700)
+        if exposed := self.open_to_others():
+            named = " ".join(map(str, exposed))
+            raise SettingsError(
+                f"other users of this machine can reach what is for its owner alone: chmod go= {named}; and renew the "
+                "secrets in there, if somebody may have read them"
+            )
+
+    def open_to_others(self) -> list[Path]:
+        """What is there, holds a secret or an event, and can be read by others."""
+        return [path for path in self.private() if _is_open(path)]
+
+    def private(self) -> list[Path]:
+        """Folders that nobody else may look into, as far as they are there, and what is in them."""
+        folders = (self.secrets, self.certificates, self.profiles, self.fluent_bit, self.dead_letters)
+        there = [path for folder in folders if folder.exists() for path in (folder, *folder.iterdir())]
+        return [*there, *(folder for folder in (self.opensearch, self.run, self.logs, self.demo) if folder.exists())]
 
     def _make_node_folder(self) -> None:
         if os.geteuid() != 0 or reachable(self.root):
@@ -119,6 +135,18 @@ class Home:
                 self.opensearch.symlink_to(outside)
         if os.geteuid() == 0:
             os.chown(self.opensearch, UNPRIVILEGED, UNPRIVILEGED)
+
+
+def _is_open(path: Path) -> bool:
+    """Other people may read it. Within a folder that is closed to them only what holds a secret must be closed too."""
+    try:
+        closed = path.stat().st_mode & 0o077 == 0
+    except FileNotFoundError:  # it is being sent, or written anew
+        return False
+    if closed:
+        return False
+    secret = path.parent.name in ("secrets", "profiles") or path.name.endswith("-key.pem")
+    return secret or path.is_dir() or path.parent.stat().st_mode & 0o077 != 0
 
 
 def node_folder_outside(home: Path) -> Path:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from auditpipe.pipeline.local import cluster, node, process, profiles, shipper
+from auditpipe.pipeline.local import cluster, console, node, process, profiles, shipper
+from auditpipe.pipeline.local.console import Console
 from auditpipe.pipeline.local.files import locked
 from auditpipe.pipeline.local.home import Home, node_folder_outside
 from auditpipe.pipeline.local.node import NodeOptions
@@ -24,18 +25,20 @@ from auditpipe.schemas.settings import Settings
 
 _SETTLED_S = 1.0
 #: In the order in which they are stopped: nothing sends into a node that is gone.
-NAMES = (shipper.NAME, shipper.REPLAYER, node.NAME)
+NAMES = (console.NAME, shipper.NAME, shipper.REPLAYER, node.NAME)
 
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """What `up` was told. None: as it runs already, else the default."""
+    """What `up` was told. None: as it runs already, else the default. `console`: whether to start one."""
 
     port: int | None = None
     forward_port: int | None = None
     metrics_port: int | None = None
     heap: str = "1g"
     shipper: str = "auto"
+    console: bool = False
+    console_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class Stack:
     forward: str
     shipper: str
     started: tuple[str, ...]
+    #: None where none was asked for and none runs.
+    console: Console | None = None
 
 
 class State(StrEnum):
@@ -78,6 +83,11 @@ class Part:
         """Whether it does its work."""
         return self.state is State.RUNNING
 
+    @property
+    def missing(self) -> bool:
+        """Whether it should do its work and does not: a console that nobody has started need not."""
+        return not self.running and not (self.name == console.NAME and self.state is State.STOPPED)
+
 
 def up(settings: Settings, options: UpOptions, watch: Watch | None = None) -> Stack:
     """Start whatever of the stack does not run; return when it takes events and answers searches."""
@@ -94,6 +104,7 @@ def up(settings: Settings, options: UpOptions, watch: Watch | None = None) -> St
         beside = shipper_options(home, options)
         if _running(home, shipper.NAME) is None:
             shipper.check_ports(beside)  # before the node, whose start takes a while
+        console_port = _console_port(home, options)
         node_options = NodeOptions(options.port or _last_port(home, node.NAME) or NodeOptions().port, options.heap)
         made = cluster.ensure(home, node_options, port_given=options.port is not None, watch=watch)
         forward = f"127.0.0.1:{beside.port}"
@@ -104,9 +115,11 @@ def up(settings: Settings, options: UpOptions, watch: Watch | None = None) -> St
         cluster.wait_for_shards(home, made, watch)
         watch.say("Provisioning: index template, months, roles, users")
         cluster.provision(home, made, forward, watch)
-        started = ({node.NAME} if made.fresh else set()) | ({shipper.NAME, shipper.REPLAYER} - before)
+        page = None if console_port is None else _console_at(home, console_port, settings.spool_dir, watch)
+        after = {part.name for part in parts(home) if part.running}
+    started = ({node.NAME} if made.fresh else set()) | (after - before)
     secret = home.secrets / profiles.SUPER_ADMIN
-    return Stack(made.url, profiles.SUPER_ADMIN, secret, ship.address, ship.program, tuple(sorted(started)))
+    return Stack(made.url, profiles.SUPER_ADMIN, secret, ship.address, ship.program, tuple(sorted(started)), page)
 
 
 def _start_beside(
@@ -114,7 +127,7 @@ def _start_beside(
 ) -> process.Record:
     """The replayer and the shipper, where they do not run. Returns the shipper's record."""
     if made.certificates.renewed:  # they may have read an authority that is no more
-        _stop(home, (shipper.NAME, shipper.REPLAYER), watch)
+        _stop(home, (console.NAME, shipper.NAME, shipper.REPLAYER), watch)
     replayer, ship = _running(home, shipper.REPLAYER), _running(home, shipper.NAME)
     if replayer is None:
         watch.say("Starting the dead-letter replayer")
@@ -127,6 +140,32 @@ def _start_beside(
     for record in (ship, replayer):
         shipper.check_alive(record)
     return ship
+
+
+def _console_port(home: Home, options: UpOptions) -> int | None:
+    """Where a console is to be, None for nowhere. NotFinished: a port that was asked for is someone else's."""
+    record = _running(home, console.NAME)
+    if record is not None and options.console_port not in (None, record.port):
+        raise UsageError(f"the console of this home runs at {record.address}: `auditpipe down` first")
+    if record is not None:
+        return record.port
+    if not options.console:
+        return None
+    if options.console_port is not None:
+        console.check(options.console_port)
+    return options.console_port or _last_port(home, console.NAME) or console.DEFAULT_PORT
+
+
+def _console_at(home: Home, port: int, spool: Path, watch: Watch) -> Console:
+    """The console, started where it does not run; the stack goes on without one that does not start."""
+    try:
+        record = _running(home, console.NAME)
+        if record is None:
+            watch.say(f"Starting the console at http://127.0.0.1:{port}/")
+            record = console.start(home, port, spool)
+        return console.wait(record)
+    except NotFinished as error:
+        return Console(problem=str(error))
 
 
 def shipper_options(home: Home, options: UpOptions) -> ShipperOptions:

@@ -3,16 +3,12 @@
 Secrets are never on a command line, where every user of the machine could read them.
 """
 
-import os
 import ssl
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from auditpipe.pipeline.private import read_private
 from auditpipe.schemas.errors import SettingsError
-
-#: A shared key is a line of text; a private key in PEM has a few thousand bytes.
-LARGEST_SECRET = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,30 +61,3 @@ def _shared_key(path: Path) -> bytes:
     except UnicodeDecodeError:
         raise SettingsError(f"--shared-key-file {path}: expected the key as UTF-8 text") from None
     return lines[0]
-
-
-def read_private(path: Path, flag: str) -> bytes:
-    """The bytes of a file that nobody else can read or write. SettingsError says what to do.
-
-    A group may read it if root owns it: so secrets are handed to a service that does not run as root.
-    """
-    try:
-        with path.open("rb") as file:
-            _check_private(os.fstat(file.fileno()), path, flag)
-            content = file.read(LARGEST_SECRET + 1)
-    except OSError as error:
-        raise SettingsError(f"{flag} {path} can't be read: {error.strerror or error}") from error
-    if len(content) > LARGEST_SECRET:
-        raise SettingsError(f"{flag} {path}: expected a file of at most {LARGEST_SECRET} bytes")
-    return content
-
-
-def _check_private(status: os.stat_result, path: Path, flag: str) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise SettingsError(f"{flag} {path}: expected a regular file")
-    others = 0o027 if status.st_uid == 0 else 0o077
-    if status.st_mode & others:
-        raise SettingsError(
-            f"{flag} {path}: others can read or change this secret (mode {stat.S_IMODE(status.st_mode):04o}): "
-            f"chmod 600 {path}"
-        )

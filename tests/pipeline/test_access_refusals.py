@@ -1,13 +1,15 @@
 """Grants that a real node would take and that would not do what they say, refused or told."""
 
 import secrets
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from auditpipe.pipeline import doctor
-from auditpipe.schemas.errors import UsageError
+from auditpipe.pipeline import access, doctor, granted, principals, rest
+from auditpipe.pipeline.granted import Grant
+from auditpipe.schemas.errors import NotAllowed, UsageError
 from tests.conftest import RealOpenSearch
 from tests.pipeline.test_access import listed, run
 
@@ -107,3 +109,41 @@ def test_a_pipeline_that_could_change_events_is_found(opensearch: RealOpenSearch
         opensearch.request("PUT", f"/{index}/_settings", {setting: None})
     assert found.level is doctor.Level.FINDING
     assert f"{index} ({setting} doctored)" in found.sentence
+
+
+def test_the_last_super_admin_stays() -> None:
+    ada, ben, kim = Grant("ada", "super-admin"), Grant("ben", "super-admin"), Grant("kim", "admin")
+    access.refuse_last([ada, ben, kim], [ada])
+    access.refuse_last([ada, kim], [kim])
+    staff = Grant("ada", "super-admin", backend=True)
+    access.refuse_last([ada, staff], [ada])
+    access.refuse_last([ada, staff], [staff])
+    for everyone in ([ada, kim], [ada, replace(ada, direct=True)]):
+        with pytest.raises(NotAllowed, match="ada is the last Super Admin"):
+            access.refuse_last(everyone, [one for one in everyone if one.user == "ada"])
+    with pytest.raises(NotAllowed, match="backend role ada is the last Super Admin"):
+        access.refuse_last([staff, kim], [staff])
+
+
+@pytest.mark.parametrize(
+    ("mapping", "users", "backend"),
+    [
+        ({"users": ["ada"]}, {"ada": {}}, False),
+        ({}, {"ada": {"opendistro_security_roles": ["audit_super_admin"]}}, False),
+        ({"backend_roles": ["ada"]}, {}, True),
+    ],
+)
+@pytest.mark.parametrize("word", [None, "super-admin"])
+def test_no_way_of_having_it_lets_the_last_super_admin_go(
+    monkeypatch: pytest.MonkeyPatch, mapping: Any, users: Any, backend: bool, word: str | None
+) -> None:
+    """By whichever entry they have it, and though an Admin would be left: nothing is sent to the node."""
+    made = {name: {"description": "auditpipe: x"} for name in granted.WORDS.values()}
+    found = principals.Principals(made, {"audit_super_admin": mapping, "audit_admin": {"users": ["kim"]}}, users)
+    sent: list[Any] = []
+    monkeypatch.setattr(principals, "read", lambda _client: found)
+    monkeypatch.setattr(rest, "get", lambda *_: {})
+    monkeypatch.setattr(rest, "send", lambda _client, request: sent.append(request))
+    with pytest.raises(NotAllowed, match="last Super Admin"):
+        access.revoke(None, "ada", word, backend=backend)  # type: ignore[arg-type]
+    assert sent == []

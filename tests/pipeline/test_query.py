@@ -1,5 +1,7 @@
 """Filters: what they accept, what they say, and how they describe themselves."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 from auditpipe.pipeline.query import Filters, moment
 from auditpipe.schemas.errors import BadFilter
 from auditpipe.schemas.identity import DAY, LATEST_NS, SECOND, format_time, parse_time
+from auditpipe.schemas.pseudonyms import read_keys
+from tests.keys import OLD, write_keys
 
 NOW = parse_time("2026-11-23T12:00:00Z")
 
@@ -104,3 +108,22 @@ def test_a_query_text_as_long_as_the_node_takes_and_no_longer() -> None:
     assert Filters(lucene="a" * 1000).clauses()
     with pytest.raises(BadFilter, match="-q: at most 1000 characters"):
         Filters(lucene="(" * 500 + "a" + ")" * 500)
+
+
+def test_with_keys_people_are_asked_for_by_every_pseudonym(tmp_path: Path) -> None:
+    keys = read_keys(write_keys(tmp_path / "keys", f"new {'ab' * 32}", f"old {OLD}"))
+    filters = Filters(actor="ada", user="ada", target="user:u7", session="s1", ip="192.0.2.7", reason="x", keys=keys)
+    actor, user, kind, target, reason, ip, session = filters.clauses()
+    assert [clause["terms"] for clause in actor["bool"]["should"]][-1] == {"user.email": list(keys.known_as("ada"))}
+    assert [key for key in keys.ids if f"hmac-sha256:{key}:" in str(user)] == ["new", "old"]
+    assert target == {"terms": {"audit.target.id": list(keys.known_as("u7"))}}
+    assert session == {"terms": {"audit.session.id": list(keys.known_as("s1"))}}
+    assert ip["bool"]["should"][0] == {"terms": {"source.ip": list(keys.known_as("192.0.2.7"))}}
+    assert (kind, reason) == ({"term": {"audit.target.type": "user"}}, {"term": {"event.reason": "x"}})
+    assert "known_as" not in str(filters.describe()) and filters == replace(filters, keys=None)
+    assert OLD not in repr(filters)
+
+
+def test_a_range_of_addresses_has_no_pseudonym(tmp_path: Path) -> None:
+    keys = read_keys(write_keys(tmp_path / "keys"))
+    assert Filters(ip="192.0.2.0/24", keys=keys).clauses() == Filters(ip="192.0.2.0/24").clauses()

@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 from auditpipe.emitters import AuditLog
 from auditpipe.schemas import mapping, published
 from auditpipe.schemas.canonical import document_hash
-from auditpipe.schemas.catalogue import builtin
+from auditpipe.schemas.catalogue import Action, builtin
 from auditpipe.schemas.compare import differences
 from auditpipe.schemas.event import IGNORE_ABOVE
 from auditpipe.schemas.values import MAX_CHANGE_VALUE
@@ -117,6 +117,32 @@ def test_each_problem_names_path_expected_and_got(
 def test_a_secret_is_not_printed(document: dict[str, Any]) -> None:
     document["audit"]["details"] = {"password": "canary-4711"}
     assert "canary" not in str(published.problems(document, builtin()))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"event": {"action": "user.deleted"}, "nonsense": 1, "password": "canary-4711"},
+        {"event": {"action": "user.deleted"}, "audit": {"hash": "0", "details": {"token": ["canary-4711"]}}},
+        {"event": {"action": "user.deleted"}, "audit": {"changes": [{"field": "pwd", "after": {"x": "canary-4711"}}]}},
+        {"event": {"action": "user.deleted"}, "audit": {"changes": [{"field": "pwd", "after": ["canary-4711", []]}]}},
+        {"event": {"action": "user.deleted"}, "audit": {"details": {"password": "canary-4711\ud800"}}},
+        {"event": {"action": "user.deleted", "secret": "canary-4711"}, "user": [["Cookie", "canary-4711"]]},
+    ],
+)
+def test_no_secret_is_printed_where_the_form_is_wrong(line: dict[str, Any]) -> None:
+    found = published.problems(line, builtin())
+    assert found
+    assert "canary" not in str(found)
+
+
+def test_no_secret_is_printed_where_the_catalogue_takes_no_such_details() -> None:
+    schema = {"properties": {"nested": {"type": "string"}}}
+    act = Action("user.mail.sent", "Sent", "{actor} sent", ("email",), ("info",), details_schema=schema)
+    line = {"event": {"action": "user.mail.sent"}, "audit": {"details": {"nested": {"pwd": "canary-4711", "n": 1}}}}
+    found = published.problems(line, builtin().extended([act]))
+    assert any("is not of type" in str(problem) for problem in found), found
+    assert "canary" not in str(found)
 
 
 def test_a_draft_says_what_it_likes(document: dict[str, Any]) -> None:

@@ -169,7 +169,11 @@ def test_a_profile_asked_for_must_exist_by_flag_and_by_variable(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("ulr = 'x'", "unknown setting 'ulr'"), ("url = 5", "url must be a string, got 5"), ("url =", "can't be read")],
+    [
+        ("ulr = 'x'", "unknown setting 'ulr'"),
+        ("url = 5", "url must be a string in quotes, got int"),
+        ("url =", "can't be read"),
+    ],
 )
 def test_a_profile_with_a_mistake_is_refused(tmp_path: Path, text: str, said: str) -> None:
     write_profile(tmp_path)

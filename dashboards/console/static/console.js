@@ -95,11 +95,20 @@ function prepareCopy() {
   }
 }
 
+// The link above the list leads to the form below it, which is closed.
+function openExport() {
+  const form = document.querySelector("details.export");
+  if (!form) return;
+  form.open = true;
+  form.querySelector("select").focus();
+}
+
 showLocalTimes();
 prepareList();
 prepareDetail();
 prepareCopy();
+document.querySelector(".to-export")?.addEventListener("click", () => setTimeout(openExport));
 document.addEventListener("keydown", onKey);
 for (const form of document.querySelectorAll("form[method=get]")) form.addEventListener("submit", () => showBusy(true));
-for (const link of document.querySelectorAll(".pager a, .counts a")) link.addEventListener("click", () => showBusy(true));
+for (const link of document.querySelectorAll(".pager a, .counts a:not(.to-export)")) link.addEventListener("click", () => showBusy(true));
 window.addEventListener("pageshow", () => showBusy(false));

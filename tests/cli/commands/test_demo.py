@@ -7,6 +7,8 @@ import stat
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import pairwise
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 
@@ -23,7 +25,7 @@ from tests.stored import run
 @pytest.fixture(scope="module")
 def stack(opensearch):
     """The session's node with a shipper and a replayer beside it; they end with this module."""
-    from auditpipe.pipeline.local import process, shipper
+    from auditpipe.pipeline.local import console, process, shipper
     from auditpipe.pipeline.local.home import Home
     from auditpipe.pipeline.local.stack import UpOptions, up
 
@@ -33,7 +35,7 @@ def stack(opensearch):
         up(settings, UpOptions(forward_port=free_port(), metrics_port=free_port(), shipper="relay"))
         yield {"AUDITPIPE_HOME": str(opensearch.home)}
     finally:
-        for name in (shipper.NAME, shipper.REPLAYER):
+        for name in (console.NAME, shipper.NAME, shipper.REPLAYER):
             record = process.read(home.run, name)
             if record is not None:
                 process.stop(record)
@@ -48,8 +50,9 @@ def began():
 
 @pytest.fixture(scope="module")
 def runs(began, stack):
-    """Two runs on one stack."""
-    return [run("demo", env={**stack, "COLUMNS": "200"}) for _ in range(2)]
+    """Two runs on one stack, the second with a console."""
+    more = ("--no-console", f"--console-port={free_port()}")
+    return [run("demo", flag, env={**stack, "COLUMNS": "200"}) for flag in more]
 
 
 @pytest.mark.opensearch
@@ -97,6 +100,15 @@ def _named(command):
     """With the program as `auditpipe`, however the test called it."""
     first = next(place for place, word in enumerate(command) if word in ("search", "show", "export", "verify", "down"))
     return ["auditpipe", *command[first:]]
+
+
+@pytest.mark.opensearch
+def test_it_leads_to_the_event_in_the_console(runs):
+    assert "console" not in runs[0].err
+    [link] = re.findall(r"in the console, as superadmin: (\S+)", runs[1].err)
+    with urlopen(link) as answer:  # nobody is signed in
+        assert answer.url.endswith(f"/sign-in?next={urlsplit(link).path}")
+    assert urlsplit(link).path.removeprefix("/events/") in runs[1].err.split("One event in full")[1].splitlines()[1]
 
 
 @pytest.mark.opensearch

@@ -62,7 +62,7 @@ def test_what_was_emitted_while_nobody_listened_is_sent_by_up(place, stack):
     away = run("emit", *CHANGE, env={**place, "AUDITPIPE_FORWARD": f"127.0.0.1:{free_port()}"})
     assert away.code == 0
     assert "only spooled" in away.err
-    up = run("up", env={**place, "AUDITPIPE_FLUENT_BIT": "none"})
+    up = run("up", "--no-console", env={**place, "AUDITPIPE_FLUENT_BIT": "none"})
     assert up.code == 0, up
     assert "events that waited in" in up.err
     assert ", 0 still wait" in up.err

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import urlopen
 
 import psutil
 import pytest
@@ -43,7 +44,7 @@ class Machine:
 
     def up(self, *more: str) -> subprocess.CompletedProcess[str]:
         ports = (f"--port={self.port}", f"--forward-port={self.forward}", f"--metrics-port={self.metrics}")
-        return self.run("up", *ports, "--shipper=relay", "--heap=512m", *more)
+        return self.run("up", *ports, "--shipper=relay", "--heap=512m", *(more or ("--no-console",)))
 
     def parts(self) -> dict[str, dict[str, object]]:
         return {part["name"]: part for part in json.loads(self.run("status", "-o", "json").stdout)["parts"]}
@@ -52,7 +53,7 @@ class Machine:
         return json.loads(self.run("status", "-o", "json").stdout)["events"]["stored"]
 
     def pids(self) -> dict[str, object]:
-        return {name: part["pid"] for name, part in self.parts().items()}
+        return {name: part["pid"] for name, part in self.parts().items() if part["pid"]}
 
 
 STARTED = {
@@ -91,7 +92,12 @@ def test_before_it_is_up_status_says_so(tmp_path):
     machine = Machine(tmp_path / "home", free_port(), free_port(), free_port())
     result = machine.run("status")
     assert result.returncode == 3
-    assert re.findall(r"^(\w+) +stopped", result.stdout, re.MULTILINE) == ["opensearch", "replayer", "shipper"]
+    assert re.findall(r"^(\w+) +stopped", result.stdout, re.MULTILINE) == [
+        "opensearch",
+        "replayer",
+        "shipper",
+        "console",
+    ]
     assert not machine.home.exists()
 
 
@@ -145,7 +151,7 @@ def test_an_event_goes_all_the_way(running):
 def test_other_ports_than_those_it_runs_at_are_refused(running):
     machine, _ = running
     for flag in ("--port", "--forward-port"):
-        result = machine.run("up", f"{flag}={free_port()}")
+        result = machine.run("up", "--no-console", f"{flag}={free_port()}")
         assert result.returncode == 2
         assert "auditpipe down" in result.stderr
 
@@ -242,12 +248,43 @@ def test_what_was_killed_is_started_again_and_nothing_else(running, name):
     status = machine.run("status")
     assert status.returncode == 3
     assert "died" in status.stdout
-    result = machine.run("up", "--shipper=relay", "--heap=512m")  # where it ran, without being told again
+    result = machine.run(
+        "up", "--shipper=relay", "--heap=512m", "--no-console"
+    )  # where it ran, without being told again
     assert result.returncode == 0, result.stderr
     after = machine.pids()
     assert {part for part in after if after[part] != before[part]} == {name}
     assert result.stdout.splitlines()[:2] == STARTED[name]
     assert machine.stored() == stored >= 2
+
+
+def test_a_console_that_died_takes_nothing_with_it_and_up_starts_it_again_where_it_was(running):
+    machine, _ = running
+    before, port = machine.pids(), free_port()
+    started = machine.up(f"--console-port={port}")
+    assert started.returncode == 0, started.stderr
+    assert started.stdout.startswith("Started: the console.\n")
+    assert f"console      http://127.0.0.1:{port}/ (sign in" in started.stdout
+    console = machine.parts()["console"]
+    assert (console["state"], console["address"]) == ("running", f"127.0.0.1:{port}")
+    with urlopen(f"http://127.0.0.1:{port}/sign-in") as answer:
+        assert b"Sign in" in answer.read()
+    assert machine.run("up", "--console-port=1").returncode == 2  # it runs elsewhere
+    psutil.Process(console["pid"]).kill()
+    status, search = machine.run("status"), machine.run("search", "--limit=1")
+    assert (status.returncode, search.returncode) == (3, 0)
+    assert re.search(r"^console +died", status.stdout, re.MULTILINE)
+    assert "console" in found(machine.run("doctor", "-o", "json"))
+    with socket.create_server(("127.0.0.1", port)):
+        without = machine.run("up", "--shipper=relay", "--heap=512m")
+        assert machine.run("up", f"--console-port={port}").returncode == 3
+    assert without.returncode == 0
+    assert f"console      port {port} of 127.0.0.1 can't be used" in without.stdout
+    again = machine.run("up", "--shipper=relay", "--heap=512m")
+    assert f"console      http://127.0.0.1:{port}/" in again.stdout
+    after = machine.pids()
+    assert after.pop("console") != console["pid"]
+    assert after == before
 
 
 def test_a_purge_without_an_answer_removes_nothing(running):
@@ -263,7 +300,7 @@ def test_down_stops_all_and_keeps_the_data(running):
     pids = machine.pids()
     result = machine.run("down")
     assert result.returncode == 0
-    assert "Stopped: shipper, replayer, opensearch." in result.stderr
+    assert "Stopped: console, shipper, replayer, opensearch." in result.stderr
     assert not [pid for pid in pids.values() if is_running(pid)]
     assert any((machine.home / "opensearch" / "data").iterdir())
     assert "Nothing was running" in machine.run("down").stderr

@@ -133,7 +133,7 @@ def test_a_node_without_template_month_and_writer(machine: Machine, application:
     findings = found(machine.run("doctor", "-o", "json"))
     assert findings["template audit-events"] == "missing"
     assert "does not have the role audit_writer" in findings["shipper's sign-in"]
-    up = machine.run("up")
+    up = machine.run("up", "--no-console")
     assert up.returncode == 0, up.stderr
     told(
         machine,
@@ -171,7 +171,7 @@ def test_a_node_that_ends_under_load(machine: Machine, application: Application,
     assert "nothing listens there" in found(doctor)["cluster"]
     assert "has ended" in found(doctor)["opensearch"]
     assert not application.audit.flush(timeout=0.1)
-    up = machine.run("up", "--shipper=relay", "--heap=512m")
+    up = machine.run("up", "--shipper=relay", "--heap=512m", "--no-console")
     assert up.returncode == 0, up.stderr
     assert application.arrived()
 

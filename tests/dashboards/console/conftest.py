@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from auditpipe.dashboards.console import actions_file
 from auditpipe.dashboards.console.app import application
+from auditpipe.dashboards.console.proxy import Proxy
+from auditpipe.dashboards.console.server import Listen, forwarders
 from auditpipe.dashboards.console.sessions import Session
 from auditpipe.dashboards.console.visit import Console
 from auditpipe.emitters import AuditLog, MemoryTransport
@@ -65,17 +68,17 @@ def sign_in(browser: httpx.Client, name: str, password: str, next_page: str = "/
 
 
 @contextmanager
-def console(url: str, ca_file: Path, folder: Path) -> Iterator[Served]:
+def console(url: str, ca_file: Path | None, folder: Path, proxy: Proxy | None = None) -> Iterator[Served]:
     """A console for this cluster. Credentials of its own it has none that would be taken."""
-    values = {"url": url, "ca_file": str(ca_file), "username": "nobody"}
+    values = {"url": url, "ca_file": str(ca_file) if ca_file else None, "username": "nobody"}
     (folder / "wrong").write_text("wrong\n")
     settings = load({**values, "password_file": str(folder / "wrong")}, environment={"HOME": str(folder)})
     memory = MemoryTransport()
     with AuditLog(
         "auditpipe-console", actions=actions_file(), transport=memory, spool_dir=folder / "spool", host="test"
     ) as audit:
-        made = Console(settings, audit.emit, secure=False)
-        with serving(application(made, HOSTS)) as address:
+        made = Console(settings, audit.emit, secure=False, proxy=proxy)
+        with serving(application(made, HOSTS, forwarders(Listen(), proxy))) as address:
             try:
                 yield Served(f"http://{address}", made, memory)
             finally:
@@ -107,6 +110,15 @@ def browser(served: Served, admin: Settings) -> Iterator[httpx.Client]:
     """An Admin's, for tests that stay signed in."""
     with served.signed_in(admin) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """For the tests of a module, which are skipped where there is none."""
+    from tests.dashboards.console.browser import launched
+
+    with launched() as driven:
+        yield driven
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,9 @@
 """The console as people use it: in a real Chromium."""
 
-import os
 import re
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,75 +17,15 @@ from auditpipe.pipeline.reader import search
 from auditpipe.schemas.settings import Settings
 from tests.builders import event
 from tests.conftest import RealOpenSearch, RealStack
+from tests.dashboards.console.browser import NARROW, WIDE, Tab, tab, violations
 from tests.dashboards.console.conftest import Served
 from tests.dashboards.console.demo import week
 from tests.dashboards.console.test_detail import HOSTILE, hostile_fields
 from tests.stored import organization, store
 
-playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install 'auditpipe[dev]'")
 pytestmark = [pytest.mark.opensearch, pytest.mark.browser]
 
 _PASSWORD = "correct horse battery staple"
-_WIDE, _NARROW = {"width": 1280, "height": 860}, {"width": 390, "height": 800}
-_PATIENCE_MS = 60_000
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """Debian's Chromium, or another one on PATH, driven by Playwright; else the tests are skipped."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(filter(None, map(shutil.which, names)), None)
-    if program is None:
-        pytest.skip(f"no Chromium on PATH (looked for {', '.join(names)}): apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        # Chromium refuses its sandbox to root, as who CI often runs.
-        launched = driver.chromium.launch(executable_path=program, chromium_sandbox=os.geteuid() != 0)
-        yield launched
-        launched.close()
-
-
-@dataclass
-class Tab:
-    """A page, and everything that it did which it should not."""
-
-    page: Any
-    origin: str
-    wrong: list[str] = field(default_factory=list)
-
-    def watch(self) -> None:
-        self.page.set_default_timeout(_PATIENCE_MS)
-        self.page.on("pageerror", lambda error: self.wrong.append(f"script error: {error}"))
-        self.page.on("dialog", lambda dialog: self.wrong.append(f"dialog: {dialog.message}"))
-        self.page.on("console", lambda said: said.type == "error" and self.wrong.append(f"console: {said.text}"))
-        self.page.on("request", self._check)
-
-    def _check(self, request: Any) -> None:
-        if not request.url.startswith(self.origin + "/"):
-            self.wrong.append(f"request to {request.url}")
-
-    def words(self, selector: str = "main") -> str:
-        return " ".join(self.page.inner_text(selector).split())
-
-
-@contextmanager
-def tab(chromium: Any, served: Served, person: Settings | None, **options: Any) -> Iterator[Tab]:
-    """A window of its own, signed in by the form, watched."""
-    context = chromium.new_context(base_url=served.url, **{"viewport": _WIDE, **options})
-    made = Tab(context.new_page(), served.url)
-    made.watch()
-    try:
-        if person is not None:
-            _cookie(context, served, person)
-        yield made
-        assert made.wrong == []
-    finally:
-        context.close()
-
-
-def _cookie(context: Any, served: Served, person: Settings) -> None:
-    """The session of a sign-in by form, made without a window: each takes the node a while."""
-    with served.signed_in(person) as browser:
-        context.add_cookies([{"name": "auditpipe", "value": browser.cookies["auditpipe"], "url": served.url}])
 
 
 @dataclass(frozen=True)
@@ -277,7 +214,7 @@ def test_signing_in_by_the_form_leads_to_where_the_link_led(
         assert "Sign in" in window.words("h1")
 
 
-@pytest.mark.parametrize("viewport", [_WIDE, _NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
 def test_strangers_text_runs_nothing_and_breaks_no_layout(
     chromium: Any, opensearch: RealOpenSearch, served: Served, admin, viewport: dict[str, int]
 ) -> None:
@@ -295,28 +232,8 @@ def test_strangers_text_runs_nothing_and_breaks_no_layout(
             assert window.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
 
 
-@pytest.fixture(scope="module")
-def violations() -> Callable[[Any], str]:
-    """What axe-core finds on a page, in words: all of WCAG 2.2 AA that it can tell, colours in both themes."""
-    axe = pytest.importorskip(
-        "axe_playwright_python.sync_playwright", reason="no axe-core: install auditpipe[dev]"
-    ).Axe()
-    rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-    colours = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
-
-    def look(page: Any) -> str:
-        found = []
-        for scheme, options in (("light", rules), ("dark", colours)):
-            page.emulate_media(color_scheme=scheme)
-            result = axe.run(page, options=options)
-            found += [f"{scheme}: {result.generate_report()}"] if result.violations_count else []
-        return "".join(found)
-
-    return look
-
-
 def test_axe_finds_nothing_in_either_theme(
-    chromium: Any, opensearch: RealOpenSearch, served: Served, walked: Walked, violations: Callable[[Any], str]
+    chromium: Any, opensearch: RealOpenSearch, served: Served, walked: Walked
 ) -> None:
     here = f"/?org={walked.org}&since=1h"  # the walkthroughs: axe takes its time with each row
     with tab(chromium, served, opensearch.super_admin) as window:
@@ -328,7 +245,7 @@ def test_axe_finds_nothing_in_either_theme(
             for summary in page.query_selector_all("main details:not([open]) > summary"):
                 summary.click()
             assert violations(page) == "", path
-        page.set_viewport_size(_NARROW)
+        page.set_viewport_size(NARROW)
         for path in (here, detail):
             page.goto(path)
             assert violations(page) == "", path

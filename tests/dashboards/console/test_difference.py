@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from auditpipe.dashboards.console import difference
 from auditpipe.dashboards.console.difference import Difference, Side, differences
+from auditpipe.dashboards.console.edits import shared
 from tests.builders import event
 
 WORDS = st.text("ab \n\u0301é", max_size=20)
@@ -28,6 +29,39 @@ def unmarked(side: Side) -> str:
 def test_the_words_that_differ_are_marked() -> None:
     [found] = made({"field": "name", "before": "Tess Doe, Berlin", "after": "Tess Dow, Berlin"})
     assert (marks(found.before), marks(found.after)) == (["Tess [Doe], Berlin"], ["Tess [Dow], Berlin"])
+
+
+def test_in_a_long_value_each_place_is_marked_by_itself() -> None:
+    lazy = "The fox jumps over the dog. "
+    [found] = made({"field": "note", "before": lazy * 100, "after": (lazy * 40).replace("fox", "cat", 1) + lazy * 59})
+    [before], [after] = marks(found.before), marks(found.after)
+    assert after == "The [cat] jumps over the dog. " + lazy * 98
+    assert before.startswith("The [fox] jumps over the dog. The fox")
+    assert before.replace("[", "").replace("]", "") == lazy * 100
+
+
+def test_of_two_values_that_have_little_in_common_the_middle_is_marked() -> None:
+    before, after = (" ".join(f"{letter}{number}" for number in range(2_000)) for letter in "ab")
+    [found] = made({"field": "note", "before": f"to {before} end", "after": f"to {after} end"})
+    assert (marks(found.before), marks(found.after)) == ([f"to [{before}] end"], [f"to [{after}] end"])
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=9), st.lists(st.sampled_from("abc"), max_size=9))
+def test_what_is_not_marked_is_as_much_as_can_be(old: list[str], new: list[str]) -> None:
+    pairs = shared(old, new) or []
+    assert all(old[there] == new[here] for there, here in pairs)
+    assert pairs == sorted(pairs)
+    assert len(pairs) == _longest(tuple(old), tuple(new))
+
+
+def _longest(old: tuple[str, ...], new: tuple[str, ...]) -> int:
+    """By the textbook's table."""
+    row = [0] * (len(new) + 1)
+    for one in old:
+        above, row = row, [0]
+        for place, other in enumerate(new):
+            row.append(above[place] + 1 if one == other else max(above[place + 1], row[-1]))
+    return row[-1]
 
 
 @given(WORDS, WORDS)

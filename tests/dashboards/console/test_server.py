@@ -22,7 +22,7 @@ from tests.stored import COMMAND, environment, run
 
 @pytest.fixture
 def pem(tmp_path: Path) -> Path:
-    (tmp_path / "some.pem").write_text("")
+    (tmp_path / "some.pem").touch(0o600)
     return tmp_path / "some.pem"
 
 
@@ -49,6 +49,12 @@ def test_every_address_needs_a_name(pem: Path) -> None:
     with pytest.raises(SettingsError, match="give --public-url"):
         check(listen)
     check(replace(listen, public_url="https://audit.example:8443"))
+
+
+def test_a_key_that_others_can_read_is_refused(pem: Path) -> None:
+    pem.chmod(0o644)
+    with pytest.raises(SettingsError, match=f"--tls-key-file {pem}: others can read .* chmod 600"):
+        check(Listen("192.0.2.1", cert_file=pem, key_file=pem))
 
 
 @pytest.mark.parametrize(
@@ -118,9 +124,7 @@ def test_a_port_that_is_taken_and_a_cluster_that_is_not_named(tmp_path: Path) ->
 def test_its_own_credentials_are_not_taken(opensearch: RealOpenSearch) -> None:
     from auditpipe.dashboards.console.person import settings_for
 
-    theirs = settings_for(opensearch.super_admin, "ada", "secret")
+    theirs = settings_for(opensearch.super_admin)
     assert (theirs.url, theirs.get("ca_file")) == (opensearch.url, str(opensearch.ca_file))
-    assert (theirs.get("username"), theirs.password) == ("ada", "secret")
-    kept = {name for name, value in theirs.values.items() if value is not None}
-    assert kept == {"url", "ca_file", "username", "password"}
+    assert {name for name, value in theirs.values.items() if value is not None} == {"url", "ca_file"}
     assert os.environ.get("AUDITPIPE_URL") is None

@@ -28,7 +28,7 @@ class Client:
 
 def made() -> tuple[Session, Client]:
     client = Client()
-    return Session("ada", False, cast(Any, None), cast(Any, client)), client
+    return Session("ada", False, cast(Any, None), cast(Any, None), cast(Any, client)), client
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ def test_a_session_begins_anew_with_each_sign_in_and_ends_with_sign_out(fresh: S
     with fresh.signed_in(admin) as browser:
         first = browser.cookies["auditpipe"]
         sign_out = {"token": token(browser, "/")}
-        assert browser.post("/sign-out", data=sign_out).headers["location"] == "/sign-in"
+        assert browser.post("/sign-out", data=sign_out).headers["location"] == "/sign-in?out=1"
         assert "auditpipe" not in browser.cookies
         sign_in(browser, admin.get("username"), admin.password)
         assert browser.cookies["auditpipe"] != first

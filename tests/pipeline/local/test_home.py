@@ -29,8 +29,24 @@ def test_the_home_is_not_listed_by_others(made):
 
 def test_making_it_again_changes_nothing(made):
     (made.secrets / "superadmin").write_text("secret")
+    (made.secrets / "superadmin").chmod(0o600)
     made.make()
     assert (made.secrets / "superadmin").read_text() == "secret"
+
+
+@pytest.mark.parametrize(
+    "name", ["secrets", "secrets/superadmin", "certs/ca-key.pem", "profiles/local.toml", "opensearch"]
+)
+def test_what_others_can_reach_is_refused_at_start_and_named(made, name):
+    for path in ("secrets/superadmin", "certs/ca-key.pem", "profiles/local.toml"):
+        (made.root / path).touch(0o600)
+    made.make()
+    exposed = made.root / name
+    exposed.chmod(0o750 if exposed.is_dir() else 0o640)
+    with pytest.raises(SettingsError, match=f"chmod go= {exposed}; and renew"):
+        made.make()
+    exposed.chmod(0o700 if exposed.is_dir() else 0o600)
+    made.make()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's node is someone else")

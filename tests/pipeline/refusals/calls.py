@@ -5,10 +5,12 @@ test's own ground.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from opensearchpy import OpenSearch
 
 from auditpipe.pipeline import roles
 from tests.pipeline.refusals.ground import API, Ground, Request, id_of
@@ -37,11 +39,14 @@ class Area(StrEnum):
 
 @dataclass(frozen=True)
 class Call:
-    """One request. `refusals` are the statuses that refuse it; any other but 200 is a mistake in this table."""
+    """One request, or what makes it with the admin certificate before each try.
+
+    `refusals` are the statuses that refuse it; any other but 200 is a mistake in this table.
+    """
 
     area: Area
     words: str
-    request: Request
+    request: Request | Callable[[OpenSearch], Request]
     judge: Judge = done
     undo: tuple[Request, ...] = ()
     refusals: frozenset[int] = frozenset({403})
@@ -49,7 +54,7 @@ class Call:
 
 def calls(ground: Ground) -> list[Call]:
     """All of them, in the order in which they are made and shown."""
-    parts = (_read, _about, _create, _alter, _index, _resize, _copy, _snapshots, _pipelines, _node)
+    parts = (_read, _about, _create, _alter, _index, _write_once, _resize, _copy, _snapshots, _pipelines, _node)
     rest = (_access, _reserved, _security, _other, _record, _removed, _self)
     return [call for part in (*parts, *rest) for call in part(ground)]
 
@@ -72,7 +77,7 @@ def _read(g: Ground) -> Iterator[Call]:
         ("mget", ("POST", f"/{g.month}/_mget", {"ids": two}), shown),
         ("msearch", ("POST", "/_msearch", lines), shown),
         ("search and keep a scroll", ("POST", f"/{g.month}/_search?scroll=1s", search), shown),
-        ("go on with a scroll", ("POST", "/_search/scroll", {"scroll_id": g.scroll, "scroll": "5m"}), done),
+        ("go on with a scroll", g.scroll, done),
         ("open a point in time", ("POST", f"/{g.month}/_search/point_in_time?keep_alive=1s", None), done),
         ("search in a point in time", ("POST", "/_search", {"pit": {"id": g.pit}, **search}), shown),
         ("list all points in time", ("GET", "/_search/point_in_time/_all", None), done),
@@ -131,6 +136,8 @@ def _alter(g: Ground) -> Iterator[Call]:
     victim, row = id_of(g.victim), {"message": f"altered by {g.name}"}
     again, query = (g.put_victim,), {"query": {"term": {"event.id": id_of(g.victim)}}}
     # The versions that are there: these two are the first documents of their month, in this order.
+    same_id = {"query": {"ids": {"values": [victim]}}}
+    over = {"source": {"index": g.name, **same_id}, "dest": {"index": g.month}}
     second = _bulk(g, "index", id_of(g.mine), row, if_seq_no=1, if_primary_term=1)
     yield Call(Area.ALTER, "bulk overwrite by if_seq_no", second, undo=(g.put_mine,), refusals=NOT_WRITTEN)
     replaced = f"/{g.month}/_doc/{victim}"
@@ -144,21 +151,34 @@ def _alter(g: Ground) -> Iterator[Call]:
         ("bulk delete", _bulk(g, "delete", victim)),
         ("update_by_query", ("POST", f"/{g.month}/_update_by_query?refresh=true", query)),
         ("delete_by_query", ("POST", f"/{g.month}/_delete_by_query?refresh=true", query)),
+        ("reindex over an event", ("POST", "/_reindex?refresh=true", over)),
     ):
         yield Call(Area.ALTER, words, request, undo=again, refusals=NOT_WRITTEN)
 
 
 def _index(g: Ground) -> Iterator[Call]:
-    def alias(action: str, name: str) -> Request:
-        return ("POST", "/_aliases", {"actions": [{action: {"index": g.month, "alias": name}}]})
+    def alias(action: str, name: str, index: str = g.month) -> Request:
+        return ("POST", "/_aliases", {"actions": [{action: {"index": index, "alias": name}}]})
 
-    month, limit = f"/{g.month}", "index.max_result_window"
+    def both(*requests: Request) -> Request:
+        return ("POST", "/_aliases", {"actions": [action for request in requests for action in request[2]["actions"]]})
+
+    def hidden(value: bool | None) -> Request:
+        return ("PUT", f"/{g.month}/_settings", {"index.hidden": value})
+
+    add_ours, remove_ours = alias("add", "audit-events"), alias("remove", "audit-events")
+    add_other, remove_other = alias("add", "audit-events", g.name), alias("remove", "audit-events", g.name)
+    month, limit, nowhere = f"/{g.month}", "index.max_result_window", "audit-events-1971.06"
     reset = ("PUT", f"{month}/_settings", {"index.blocks.write": None, limit: None})
     template = {"index_patterns": [f"{g.name}-none-*"]}
     for words, request, *undo in (
         ("make a month", ("PUT", "/audit-events-1971.04", None), ("DELETE", "/audit-events-1971.04", None)),
         ("add an alias", alias("add", f"{g.name}-alias"), alias("remove", f"{g.name}-alias")),
-        ("take our alias away", alias("remove", "audit-events"), alias("add", "audit-events")),
+        ("take our alias away", remove_ours, add_ours),
+        ("put another index under our alias", add_other, remove_other),
+        ("put another index in a month's place", both(remove_ours, add_other), both(add_ours, remove_other)),
+        ("give another index a month's name", alias("add", nowhere, g.name), alias("remove", nowhere, g.name)),
+        ("hide", hidden(True), hidden(None)),
         ("change a setting", ("PUT", f"{month}/_settings", {limit: 20_000}), reset),
         ("set an ingest pipeline", ("PUT", f"{month}/_settings", {"index.default_pipeline": "_none"})),
         ("block writing", ("PUT", f"{month}/_block/write", None), reset),
@@ -173,6 +193,16 @@ def _index(g: Ground) -> Iterator[Call]:
          ("PUT", f"/_index_template/{g.name}", template)),
     ):  # fmt: skip
         yield Call(Area.INDEX, words, request, undo=tuple(undo))
+
+
+def _write_once(g: Ground) -> Iterator[Call]:
+    """Nobody takes it off while the node runs: 400 to whoever may change the settings of the cluster."""
+    name = "plugins.security.compliance.immutable_indices"
+    for words, request in (
+        ("take write-once off the cluster", ("PUT", "/_cluster/settings", {"persistent": {name: []}})),
+        ("take write-once off a month", ("PUT", f"/{g.month}/_settings", {name: []})),
+    ):
+        yield Call(Area.INDEX, words, request, refusals=frozenset({400, 403}))
 
 
 def _resize(g: Ground) -> Iterator[Call]:
@@ -203,11 +233,15 @@ def _snapshots(g: Ground) -> Iterator[Call]:
     renamed = {"indices": g.name, "rename_pattern": "(.+)", "rename_replacement": "$1-restored"}
     restore = f"{there}/taken/_restore?wait_for_completion=true"
     only = {"indices": g.name, "include_global_state": False}
+    month = {"indices": g.name, "rename_pattern": ".+", "rename_replacement": "audit-events-1971.06"}
+    over = {"indices": g.closed, "include_global_state": False}
     for words, request, *undo in (
         ("snapshots", ("GET", f"{there}/_all", None)),
         ("register a snapshot repository", ("PUT", other, repository), ("DELETE", other, None)),
         ("take a snapshot", ("PUT", snapshot, only), ("DELETE", f"{there}/second", None)),
         ("restore a snapshot", ("POST", restore, renamed), ("DELETE", f"/{g.name}-restored", None)),
+        ("restore another index as a month", ("POST", restore, month), ("DELETE", "/audit-events-1971.06", None)),
+        ("restore over a month", ("POST", restore, over), ("POST", f"/{g.closed}/_close", None)),
         ("delete a snapshot", ("DELETE", f"{there}/taken", None), g.take_snapshot),
     ):
         yield Call(Area.COPY, words, request, undo=tuple(undo))

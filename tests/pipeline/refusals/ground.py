@@ -20,6 +20,8 @@ API = "/_plugins/_security/api"
 _LONG_AGO = parse_time("1971-02-03T04:05:06Z")
 #: In this month there are no events; it is there to be deleted, shrunk and the like.
 _SPARE = "audit-events-1971.03"
+#: This one is closed, as a month has to be before anyone restores over it.
+_CLOSED = "audit-events-1971.05"
 _SPARE_BODY = {"settings": {"index.number_of_shards": 2, "index.blocks.write": True}}
 
 Request = tuple[str, str, Any]
@@ -32,10 +34,10 @@ class Ground:
     name: str
     month: str
     spare: str
+    closed: str
     mine: Document
     theirs: Document
     victim: Document
-    scroll: str
     pit: str
 
     @property
@@ -77,6 +79,11 @@ class Ground:
         """The record as it was."""
         return ("PUT", f"/audit-records/_doc/{self.name}?refresh=true", self.removal)
 
+    def scroll(self, client: OpenSearch) -> Request:
+        """Go on with a scroll that somebody else has just begun: the node forgets one that a stranger asks for."""
+        begun = send(client, ("POST", f"/{self.month}/_search?scroll=5m", {"size": 1}))["_scroll_id"]
+        return ("POST", "/_search/scroll", {"scroll_id": begun, "scroll": "1s"})
+
     @staticmethod
     def put_user(name: str) -> Request:
         """Make a user with a password that nobody knows."""
@@ -85,7 +92,7 @@ class Ground:
     @property
     def take_snapshot(self) -> Request:
         """The snapshot, again."""
-        body = {"indices": self.name, "include_global_state": False}
+        body = {"indices": f"{self.name},{self.closed}", "include_global_state": False}
         return ("PUT", f"/_snapshot/{self.name}/taken?wait_for_completion=true", body)
 
 
@@ -106,9 +113,8 @@ def prepared(client: OpenSearch) -> Iterator[Ground]:
         send(client, ("PUT", f"/{month}", None))
         for document in (victim, mine, theirs):
             send(client, ("PUT", f"/{month}/_create/{id_of(document)}?refresh=true", document))
-        scroll = send(client, ("POST", f"/{month}/_search?scroll=5m", {"size": 1}))["_scroll_id"]
         pit = send(client, ("POST", f"/{month}/_search/point_in_time?keep_alive=5m", None))["pit_id"]
-        ground = Ground(name, month, _SPARE, mine, theirs, victim, scroll, pit)
+        ground = Ground(name, month, _SPARE, _CLOSED, mine, theirs, victim, pit)
         for request in _requests(ground):
             send(client, request)
         yield ground
@@ -128,20 +134,33 @@ def _requests(ground: Ground) -> Iterator[Request]:
     name = ground.name
     yield ground.put_spare
     yield "PUT", f"/{name}/_create/seed?refresh=true", {"message": f"seed of {name}"}
+    yield "PUT", f"/{name}/_create/{id_of(ground.victim)}?refresh=true", {"event": {"id": id_of(ground.victim)}}
     record = {"@timestamp": "1971-02-03T04:05:06.000Z", "audit_request_body": f"looked of {name}"}
     yield "PUT", f"/{ground.record}/_create/looked?refresh=true", record
     yield ground.put_removal
     yield "PUT", f"/audit-records-{name}", None
     yield "PUT", f"/_index_template/{name}", {"index_patterns": [f"{name}-none-*"]}
     yield "PUT", f"/_snapshot/{name}", {"type": "fs", "settings": {"location": name}}
+    yield "PUT", f"/{ground.closed}", _SPARE_BODY
+    # A search by the alias would fail at a closed index.
+    yield "POST", "/_aliases", {"actions": [{"remove": {"index": ground.closed, "alias": "audit-events"}}]}
     yield ground.take_snapshot
+    yield "POST", f"/{ground.closed}/_close", None
     yield ground.put_user(name)
     yield "PUT", f"{API}/roles/{name}", {"cluster_permissions": []}
 
 
 def _made(name: str, month: str) -> Iterator[str]:
     """What is there, and what a call may have made where the test failed before it was undone."""
-    yield from (f"/{month}", f"/{_SPARE}", f"/{name}", f"/security-auditlog-{name}", f"/_index_template/{name}")
+    yield from (
+        f"/{month}",
+        f"/{_SPARE}",
+        f"/{_CLOSED}",
+        "/audit-events-1971.06",
+        f"/{name}",
+        f"/security-auditlog-{name}",
+        f"/_index_template/{name}",
+    )
     yield from (f"/audit-records/_doc/{name}", f"/audit-records/_doc/{name}-theirs", f"/audit-records-{name}")
     yield from (f"/_snapshot/{name}/taken", f"/_snapshot/{name}", f"/_snapshot/{name}-other")
     yield from (f"{API}/rolesmapping/{name}", f"{API}/tenants/{name}", f"/_ingest/pipeline/{name}")

@@ -28,7 +28,9 @@ writes this table anew. [Roles and access](access-roles.md) says what the roles 
 "of one organization" is an Admin by `auditpipe access grant USER --role admin --org ORG`; what that limit is worth
 against requests written by hand is in [roles](access-roles.md#what-an-organizations-limit-is-worth). "nobody" can sign
 in and has no role. The admin certificate is no role: it is there to show that each call works for whoever may.
-Scripts are refused to it too: the node takes none.
+Scripts are refused to it too: the node takes none; and write-once is taken off by a restart of every node alone. The
+cluster's admin has Security's own role `all_access`, as the user `admin` of many clusters: what that one can still do,
+and what finds it, is in [security](security.md#what-the-clusters-admin-can-still-do).
 """
 
 Cells = Mapping[str, Verdict]
@@ -36,7 +38,7 @@ Cells = Mapping[str, Verdict]
 
 def judged(ground: Ground, call: Call, who: OpenSearch, certificate: OpenSearch) -> Verdict:
     """Make the call as this person, and undo it with the admin certificate where it was done."""
-    answer = _ask(who, call.request)
+    answer = _ask(who, call.request(certificate) if callable(call.request) else call.request)
     if answer.status in call.refusals:
         return Verdict.REFUSED
     assert answer.status == 200, (call.words, answer)
