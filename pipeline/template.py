@@ -165,7 +165,7 @@ def _months(cluster: Cluster, sizes: Sizes, wanted: list[Month], running: str) -
     names = {index_name(month) for month in wanted}
     body = template_body(cluster.template, sizes)["template"]
     for name in sorted(names | set(cluster.indices)):
-        if name not in cluster.indices and name in cluster.removed:
+        if name not in cluster.indices and name in cluster.removed and name < running:
             yield Step("index", name, State.OK, f"{cluster.removed[name]}: not made again")
         elif name not in cluster.indices:
             yield Step("index", name, State.CREATE, "by the template", (Request("PUT", f"/{name}"),))
