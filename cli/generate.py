@@ -1,6 +1,6 @@
 """`python -m auditpipe.cli.generate [--check]`: write every generated file, or say which are stale.
 
-The JSON Schemas and the index mapping come from the models, docs/events.md from the catalogue, docs/cli.md from the
+The JSON Schemas and the index mappings come from the models, docs/events.md from the catalogue, docs/cli.md from the
 commands, the table in docs/privacy.md from the classes of the fields, dashboards/objects/saved-objects.ndjson from the
 code beside it.
 """
@@ -25,6 +25,7 @@ def generated() -> Iterator[tuple[Path, str]]:
     yield SCHEMAS / published.EVENT, _json(published.generate(published.EVENT))
     yield SCHEMAS / published.DRAFT, _json(published.generate(published.DRAFT))
     yield SCHEMAS / mapping.GENERATED, _json(mapping.generate())
+    yield SCHEMAS / mapping.RECORDS_GENERATED, _json(mapping.generate_records())
     yield ROOT / "docs" / "events.md", events_document.markdown(builtin())
     yield ROOT / "docs" / "cli.md", reference.markdown()
     privacy = ROOT / "docs" / "privacy.md"

@@ -23,6 +23,8 @@ COMMANDS: dict[str, str] = {
     "deadletter": "Events that OpenSearch refused: list, show, replay.",
     "console": "The web page where Admins look.",
     "access": "Who may look, and who did: grant, revoke, list, check, log.",
+    "retention": "Months that are old enough go, on record: show, apply.",
+    "hold": "Events that stay, whatever their age: add, list, release.",
     "dashboards": "Saved objects for OpenSearch Dashboards: build, check, import.",
     "relay": "The shipper for single nodes (Forward to OpenSearch).",
 }

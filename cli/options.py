@@ -100,9 +100,14 @@ _TIMES: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def filter_options(*, until: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add the filters; the command gets them checked, as `filters: Filters`. All that are given must hold."""
-    offered = (*_FILTERS, *(_TIMES if until else _TIMES[:1]))
+def filter_options(
+    *, until: bool = True, without: frozenset[str] = frozenset()
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add the filters; the command gets them checked, as `filters: Filters`. All that are given must hold.
+
+    `without` are those whose names the command has for something else.
+    """
+    offered = tuple(one for one in (*_FILTERS, *(_TIMES if until else _TIMES[:1])) if one[0] not in without)
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)

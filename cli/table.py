@@ -56,6 +56,14 @@ def lines(documents: Iterable[dict[str, Any]], *, with_id: bool = False) -> Iter
         yield _coloured_row(_cells(document, with_id), widths)
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows of safe text, each column as wide as its widest cell; the first row is the header."""
+    sizes = [max(width(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for number, row in enumerate(rows):
+        line = (" " * GAP).join(pad(cell, size) for cell, size in zip(row, sizes, strict=True)).rstrip()
+        yield coloured(line, bold=number == 0)
+
+
 def fixed(total: int) -> list[int]:
     """Widths where no row is known yet: each as wide as its share."""
     return fit(COLUMNS, [["x" * column.usual for column in COLUMNS]], total)

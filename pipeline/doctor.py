@@ -12,7 +12,16 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from auditpipe.pipeline import doctor_people, doctor_rules, doctor_shipper, principals, provision, rest, writeonce
+from auditpipe.pipeline import (
+    doctor_people,
+    doctor_retention,
+    doctor_rules,
+    doctor_shipper,
+    principals,
+    provision,
+    rest,
+    writeonce,
+)
 from auditpipe.pipeline.check import Check as Check
 from auditpipe.pipeline.check import Level as Level
 from auditpipe.pipeline.check import finding as finding
@@ -23,7 +32,7 @@ from auditpipe.pipeline.plan import Plan, State
 from auditpipe.pipeline.roles import WHO_LOOKED_PATTERN
 from auditpipe.pipeline.writeonce import WriteOnce
 from auditpipe.schemas.errors import AuditpipeError, NotAllowed, OutOfReach
-from auditpipe.schemas.identity import INDEX_PATTERN
+from auditpipe.schemas.identity import INDEX_PATTERN, RECORDS_PATTERN
 from auditpipe.schemas.settings import Settings
 
 _RENEW_WITHIN_DAYS = 30
@@ -66,6 +75,7 @@ def examine(settings: Settings, reader: Settings | None = None) -> Iterator[Chec
     yield from _guarded("write-once", _write_once(settings, client, reader))
     yield from _guarded("provisioning", _provisioned(client))
     yield from _guarded("access", _people(client))
+    yield from _guarded("retention", doctor_retention.examine(settings, client))
 
 
 def _guarded(name: str, checks: Iterator[Check]) -> Iterator[Check]:
@@ -171,13 +181,14 @@ def _blocks(settings: Settings, client: OpenSearch) -> Iterator[Check]:
     path = f"/{INDEX_PATTERN}/_settings/index.blocks.*"
     indices = rest.get(client, path, flat_settings="true", expand_wildcards="all") or {}
     blocked: dict[str, list[str]] = {}
+    shut = {(index, "index.blocks.write") for index in doctor_retention.kept_shut(client)}
     for layer, found in layers.items():
         for key, value in found.items():
             if key.startswith("cluster.blocks.") and value == "true":
                 blocked.setdefault(key, []).append(f"the whole cluster ({layer})")
     for index, body in sorted(indices.items()):
         for key, value in body["settings"].items():
-            if value == "true":
+            if value == "true" and (index, key) not in shut:
                 blocked.setdefault(key, []).append(index)
     for key, names in blocked.items():
         which = names[0] if len(names) == 1 else f"{len(names)}, {names[0]} to {names[-1]}"
@@ -262,11 +273,12 @@ def _write_once(settings: Settings, client: OpenSearch, reader: Settings | None)
         yield ok("write-once", f"holds on {INDEX_PATTERN}")
     else:
         yield finding("write-once", "NO", events.sentence.removeprefix("write-once: NO: "))
-    if writeonce.probe(anyone, WHO_LOOKED_PATTERN.replace("*", "write-once-probe")) is WriteOnce.YES:
-        yield ok("who looked, write-once", f"holds on {WHO_LOOKED_PATTERN}")
-    else:
-        remedy = f"add {WHO_LOOKED_PATTERN!r} to plugins.security.compliance.immutable_indices of every node"
-        yield warn("who looked, write-once", "NO: whoever is given the right could remove it", remedy)
+    for what, pattern in (("who looked", WHO_LOOKED_PATTERN), ("records", RECORDS_PATTERN)):
+        if writeonce.probe(anyone, pattern.replace("*", "-write-once-probe").replace("--", "-")) is WriteOnce.YES:
+            yield ok(f"{what}, write-once", f"holds on {pattern}")
+        else:
+            remedy = f"add {pattern!r} to plugins.security.compliance.immutable_indices of every node"
+            yield warn(f"{what}, write-once", "NO: whoever is given the right could remove it", remedy)
 
 
 def _provisioned(client: OpenSearch) -> Iterator[Check]:

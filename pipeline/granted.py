@@ -133,8 +133,10 @@ def limited_role(grant: Grant) -> Role:
     end = "" if grant.until is None else f", {grant.holder} until {grant.end}"
     events = base.indices[0]
     rule = IndexPermission(events.patterns, events.actions, dls=limits.rule_of(grant.organization, grant.until))
+    records_rule = limits.records_rule_of(grant.organization, grant.until)
+    records = IndexPermission(roles.READ_RECORDS.patterns, roles.READ_RECORDS.actions, dls=records_rule)
     title = f"{base.title} of {whose}{end}"
-    return Role(grant.role_name, base.title, title, (rule,), base.cluster, reserved=False, tenant=base.tenant)
+    return Role(grant.role_name, base.title, title, (rule, records), base.cluster, reserved=False, tenant=base.tenant)
 
 
 def grants_of(found: Principals) -> Iterator[Grant]:

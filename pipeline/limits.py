@@ -29,9 +29,22 @@ ENDED = "Invalid value for EpochDay"
 
 def rule_of(organization: str | None, until: int | None) -> str:
     """The rule as the JSON text that a role holds; `until` in milliseconds since 1970, kept to the second."""
-    clauses: list[dict[str, Any]] = []
-    if organization is not None:
-        clauses.append({"term": {"organization.id": {"value": organization}}})
+    return _rule([] if organization is None else [_of(organization)], until)
+
+
+def records_rule_of(organization: str | None, until: int | None) -> str:
+    """The same for the index of records: those about this organization, and that a month was removed."""
+    if organization is None:
+        return _rule([], until)
+    removed = {"term": {"kind": {"value": "month_removed"}}}
+    return _rule([{"bool": {"should": [_of(organization), removed]}}], until)
+
+
+def _of(organization: str) -> dict[str, Any]:
+    return {"term": {"organization.id": {"value": organization}}}
+
+
+def _rule(clauses: list[dict[str, Any]], until: int | None) -> str:
     if until is not None:
         clauses.append({"range": {"@timestamp": {"lte": _now_until(until // 1000)}}})
     # `$` escaped: Security would put the asker's own attributes in place of `${...}` in an organization's id.

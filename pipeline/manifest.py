@@ -6,7 +6,7 @@ written; whether the events in it are those that were emitted is for their hashe
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import orjson
 
 from auditpipe.pipeline.manifest_check import MANIFEST_VERSION, problems
 from auditpipe.pipeline.strict_json import key_given_twice
-from auditpipe.pipeline.tabular import field
+from auditpipe.pipeline.tabular import field as value_of
 from auditpipe.schemas.errors import Finding, UsageError
 
 SUFFIX = ".manifest.json"
@@ -51,6 +51,8 @@ class Manifest:
     cluster: dict[str, str | None]
     schemas: list[str]
     streams: list[Head]
+    #: The signed records of what retention removed of these streams; None where the reader may not see them.
+    removed: list[dict[str, Any]] | None = field(default_factory=list)
     manifest: str = MANIFEST_VERSION
 
     def to_json(self) -> bytes:
@@ -84,12 +86,12 @@ class Heads:
 
     def add(self, document: Mapping[str, Any]) -> None:
         """Take note of one event."""
-        schema = field(document, "audit.schema")
+        schema = value_of(document, "audit.schema")
         if isinstance(schema, str):
             self._schemas.add(schema)
-        stream, sequence = field(document, "audit.stream"), field(document, "audit.sequence")
+        stream, sequence = value_of(document, "audit.stream"), value_of(document, "audit.sequence")
         if isinstance(stream, str) and isinstance(sequence, int) and not isinstance(sequence, bool) and sequence > 0:
-            self.add_link(stream, sequence, str(field(document, "audit.hash")))
+            self.add_link(stream, sequence, str(value_of(document, "audit.hash")))
 
     def add_link(self, stream: str, sequence: int, own_hash: str) -> None:
         """Take note of a number in a stream."""

@@ -73,6 +73,7 @@ _MEMBERS: Mapping[str, _Rule] = {
     "cluster": _values("an object of texts", lambda value: value is None or _is_text(value)),
     "schemas": ("a list of texts", _is_texts),
     "streams": ("a list of objects", _is_objects),
+    "removed": _or_null(("a list of objects", _is_objects)),
 }
 _HEAD: Mapping[str, _Rule] = {"stream": _TEXT, "first": _COUNT, "last": _COUNT, "count": _COUNT, "last_hash": _TEXT}
 

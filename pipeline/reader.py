@@ -16,11 +16,13 @@ from opensearchpy.exceptions import OpenSearchException
 from auditpipe.pipeline.answers import peer_of, rule_not_applied
 from auditpipe.pipeline.client import edge
 from auditpipe.pipeline.query import Filters
-from auditpipe.schemas.errors import BadFilter, NoSuchEvent, OutOfReach, UsageError
+from auditpipe.schemas.errors import BadFilter, NoSuchEvent, NotAllowed, OutOfReach, UsageError
 from auditpipe.schemas.identity import (
     INDEX_PATTERN,
+    INDEX_PREFIX,
     LATEST_NS,
     MILLISECOND,
+    RECORDS_INDEX,
     index_of_id,
     is_event_id,
     milliseconds_of,
@@ -113,8 +115,22 @@ def show(client: OpenSearch, event_id: str) -> Document:
     query = {"bool": {"should": [{"ids": {"values": [wanted]}}, {"term": {"event.id": wanted}}]}}
     hits = ask_all_shards(client, {"query": query, "size": 1})["hits"]["hits"]
     if not hits:
-        raise NoSuchEvent(f"no event {wanted} that you may see")
+        raise NoSuchEvent(f"no event {wanted} that you may see{_removed(client, wanted)}")
     return dict(hits[0]["_source"])
+
+
+def _removed(client: OpenSearch, event_id: str) -> str:
+    """What the records say of the event's month; nothing to a reader who may not see them."""
+    month = index_of_id(event_id).removeprefix(INDEX_PREFIX).replace(".", "-")
+    try:
+        with edge():
+            answer = client.get(index=RECORDS_INDEX, id=f"removed-{month}", params={"ignore": 404})
+    except NotAllowed:
+        return ""
+    if not answer.get("found"):
+        return ""
+    source = answer["_source"]
+    return f": its month {month} was removed by retention on {source['@timestamp']}, record {source['record']}"
 
 
 def ask_all_shards(
@@ -168,11 +184,11 @@ def complete(answer: Any) -> dict[str, Any]:
     return dict(answer)
 
 
-def open_point_in_time(client: OpenSearch) -> str:
+def open_point_in_time(client: OpenSearch, index: str = INDEX_PATTERN) -> str:
     """The id of a view that holds still, on all audit indices. OutOfReach if there are none, or not all answer."""
     with edge():
         whole = {"keep_alive": KEEP_ALIVE, "allow_partial_pit_creation": "false", "expand_wildcards": ALL_MONTHS}
-        opened = complete(client.create_pit(index=INDEX_PATTERN, params=whole))
+        opened = complete(client.create_pit(index=index, params=whole))
     pit = str(opened["pit_id"])
     if opened["_shards"]["total"] == 0:
         close_point_in_time(client, pit)
@@ -205,10 +221,11 @@ class Snapshot:
         *,
         batch: int = BATCH,
         extra: Mapping[str, Any] | None = None,
+        index: str = INDEX_PATTERN,
     ) -> Iterator["Snapshot"]:
         """Opened, counted, and closed on the node whatever happens. OutOfReach, NotAllowed, BadFilter."""
         body = {"query": dict(query), "sort": sort, "size": batch, **(extra or {})}
-        snapshot = cls(client, open_point_in_time(client), body)
+        snapshot = cls(client, open_point_in_time(client, index), body)
         try:
             snapshot.total = snapshot._count()
             yield snapshot

@@ -8,7 +8,7 @@ See docs/access-roles.md for what each person may do, and what a Super Admin cou
 from dataclasses import dataclass
 from typing import Any
 
-from auditpipe.schemas.identity import INDEX_PATTERN
+from auditpipe.schemas.identity import INDEX_PATTERN, RECORDS_INDEX
 
 #: How an object of ours is known: its description begins with this. What does not is foreign, and never touched.
 MARK = "auditpipe: "
@@ -92,12 +92,18 @@ class Role:
 
 
 _READ_EVENTS = IndexPermission((INDEX_PATTERN,), _READ_INDEX)
+#: What retention removed, so that `verify` tells it from a loss; and the holds.
+READ_RECORDS = IndexPermission((RECORDS_INDEX,), ("indices:data/read/search", "indices:data/read/get"))
+#: When a month was removed, by the record's id: all that a shipper needs to know.
+_READ_REMOVED = IndexPermission(
+    (RECORDS_INDEX,), ("indices:data/read/mget[shard]",), fls=("month", "record", "@timestamp")
+)
 
 ROLES: tuple[Role, ...] = (
     Role(
         WRITER,
         "writer",
-        "ships events; creates documents, and reads nothing of them but a stored hash",
+        "ships events; creates documents, reads a stored hash and when a month was removed",
         cluster=("indices:data/write/bulk", "indices:data/read/mget"),
         indices=(
             IndexPermission(
@@ -110,6 +116,7 @@ ROLES: tuple[Role, ...] = (
                 ),
                 fls=("audit.hash",),
             ),
+            _READ_REMOVED,
         ),
     ),
     Role(
@@ -117,7 +124,7 @@ ROLES: tuple[Role, ...] = (
         "Admin",
         "searches, looks at and exports every event",
         cluster=_READ_CLUSTER,
-        indices=(_READ_EVENTS,),
+        indices=(_READ_EVENTS, READ_RECORDS),
         tenant=_SEE_TENANT,
     ),
     Role(
@@ -126,7 +133,7 @@ ROLES: tuple[Role, ...] = (
         "as Admin; grants access (plugins.security.restapi.roles_enabled) and sees who looked",
         # With `bulk`, which alone gives no index to write to, Dashboards writes into its tenant: it has no other way.
         cluster=(*_READ_CLUSTER, "indices:data/write/bulk"),
-        indices=(_READ_EVENTS, IndexPermission((WHO_LOOKED_PATTERN,), _READ_INDEX)),
+        indices=(_READ_EVENTS, READ_RECORDS, IndexPermission((WHO_LOOKED_PATTERN,), _READ_INDEX)),
         tenant=_CHANGE_TENANT,
     ),
     Role(
@@ -134,7 +141,7 @@ ROLES: tuple[Role, ...] = (
         "auditor",
         "as Admin, for compliance: people who are no admins of the product",
         cluster=_READ_CLUSTER,
-        indices=(_READ_EVENTS,),
+        indices=(_READ_EVENTS, READ_RECORDS),
         tenant=_SEE_TENANT,
     ),
 )

@@ -1,21 +1,22 @@
 """The indices' side of provisioning: template, months, alias, and no automatic creation."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from opensearchpy import OpenSearch
 
 from auditpipe.pipeline import cluster_settings, rest
 from auditpipe.pipeline.plan import Request, State, Step
+from auditpipe.pipeline.retention import index as records_index
+from auditpipe.pipeline.retention import ledger
+from auditpipe.pipeline.retention.index import OWNER
 from auditpipe.schemas import mapping
-from auditpipe.schemas.identity import ALIAS, INDEX_PATTERN, INDEX_PREFIX, month_of
+from auditpipe.schemas.identity import ALIAS, INDEX_PATTERN, INDEX_PREFIX, RECORDS_INDEX, month_of
 
 TEMPLATE = ALIAS
 #: Over what others may have for `*`; two templates of one priority may not overlap.
 PRIORITY = 500
-#: How an index and a template of ours are known.
-OWNER = {"managed_by": "auditpipe"}
 #: Made ahead of the running month, so that a year without provisioning stops nothing.
 MONTHS_AHEAD = 12
 
@@ -39,6 +40,9 @@ class Cluster:
     indices: Mapping[str, Any]
     names: Mapping[str, str]
     settings: Mapping[str, Mapping[str, str]]
+    #: The index of records, None where there is none, and the months that it says retention removed.
+    records: Mapping[str, Any] | None = None
+    removed: Mapping[str, str] = field(default_factory=dict)
 
 
 def read(client: OpenSearch) -> Cluster:
@@ -53,6 +57,8 @@ def read(client: OpenSearch) -> Cluster:
         indices=rest.get(client, f"/{INDEX_PATTERN}", expand_wildcards="all", flat_settings="true") or {},
         names=dict(_kinds(named)),
         settings=cluster_settings.layers(settings),
+        records=(rest.get(client, f"/{RECORDS_INDEX}") or {}).get(RECORDS_INDEX),
+        removed=dict(_removed(client)),
     )
 
 
@@ -74,6 +80,7 @@ def steps(cluster: Cluster, sizes: Sizes, wanted: list[Month], now_ns: int) -> l
         *cluster_settings.steps(cluster.settings),
         *_foreign_names(cluster.names),
         _template(cluster, sizes),
+        _records(cluster),
         *_months(cluster, sizes, wanted, index_name(month_of(now_ns))),
     ]
 
@@ -134,6 +141,19 @@ def _template(cluster: Cluster, sizes: Sizes) -> Step:
     return Step("template", TEMPLATE, State.OK, f"{INDEX_PATTERN} as wanted")
 
 
+def _records(cluster: Cluster) -> Step:
+    wanted = records_index.body()["mappings"]
+    found = cluster.records
+    return records_index.step(found, [] if found is None else list(differences(wanted, found.get("mappings", {}))))
+
+
+def _removed(client: OpenSearch) -> Iterator[tuple[str, str]]:
+    """(index, when it was removed and by which record)."""
+    for _, document in ledger.find(client, ledger.of_kinds("month_removed")):
+        name = INDEX_PREFIX + str(document.get("month")).replace("-", ".")
+        yield name, f"removed by retention on {document.get('@timestamp')}, record {document.get('record')}"
+
+
 def _as_written(current: Mapping[str, Any]) -> dict[str, Any]:
     """A template as it was put: OpenSearch adds an empty `composed_of` and nests the settings."""
     inner = dict(current.get("template") or {})
@@ -145,7 +165,9 @@ def _months(cluster: Cluster, sizes: Sizes, wanted: list[Month], running: str) -
     names = {index_name(month) for month in wanted}
     body = template_body(cluster.template, sizes)["template"]
     for name in sorted(names | set(cluster.indices)):
-        if name not in cluster.indices:
+        if name not in cluster.indices and name in cluster.removed and name < running:
+            yield Step("index", name, State.OK, f"{cluster.removed[name]}: not made again")
+        elif name not in cluster.indices:
             yield Step("index", name, State.CREATE, "by the template", (Request("PUT", f"/{name}"),))
         else:
             yield _existing(name, cluster.indices[name], body, sizes, old=name < running)

@@ -15,6 +15,7 @@ from typing import Literal
 
 from auditpipe.pipeline.verify_event import NOTES, Flaw, Kind, Row, nanoseconds
 from auditpipe.pipeline.verify_gap import gap
+from auditpipe.pipeline.verify_removed import Removals
 from auditpipe.pipeline.verify_view import View
 from auditpipe.schemas.canonical import GENESIS
 
@@ -83,6 +84,7 @@ def check(rows: Iterable[Row | Flaw], view: View, tally: Tally) -> Iterator[Flaw
             yield from map(tally.note, [other] if isinstance(other, Flaw) else walk.step(other))
         yield from map(tally.note, walk.step(row))
     walk.end_stream()
+    yield from map(tally.note, walk.removals.notes())
 
 
 class _Walk:
@@ -95,6 +97,7 @@ class _Walk:
         self._hashes: tuple[str, ...] = ()
         #: What the last row may follow; None where the number before it is missing.
         self._before: tuple[str, ...] | None = None
+        self.removals = Removals()
 
     def between(self, row: Row) -> Iterable[Row | Flaw]:
         """What the view leaves out between the last row and this one, if it is stored elsewhere."""
@@ -113,18 +116,39 @@ class _Walk:
             return
         self._before = self._hashes if last is not None else (GENESIS,)
         if row.sequence > (1 if last is None else last.sequence + 1):
-            self._before = None
             first = self._expected(row)
+            before, self._before = self._before, None
             if first is not None:
-                yield gap(last, row, first, self._view)
-        else:
-            yield from self._link(row)
+                yield from self._missing(last, row, first, before)
+        yield from self._link(row)
         if last is None:
             self.end_stream()
             self._tally.streams += 1
         elif last.closes:
             yield _at(row, "after_closed", f"its stream was closed before it, by number {last.sequence}")
         self._last, self._hashes = row, (row.own_hash,)
+
+    def _missing(self, last: Row | None, row: Row, first: int, linked: tuple[str, ...] | None) -> Iterator[Flaw]:
+        """The numbers from `first` up to the row: those that retention removed by its record, and those that are lost.
+
+        `linked`: the hashes that number `first` may be linked to.
+        """
+        parts = self._view.removed(row.stream, first, row.sequence - 1) if self._view.removed else ()
+        for part in parts:
+            if part.last < first:
+                continue  # of two records about the same numbers
+            if part.first > first:
+                yield gap(last, row, first, self._view, part.first - 1)
+            elif part.first == first and linked is not None and part.previous not in linked:
+                yield _at(
+                    row, "broken_link", f"number {first}, which retention removed, is not linked to the one before"
+                )
+            self.removals.add(part, row, max(first, part.first), min(part.last, row.sequence - 1))
+            first, linked = part.last + 1, (part.hash,)
+        if first < row.sequence:
+            yield gap(last, row, first, self._view)
+        elif first == row.sequence:
+            self._before = linked
 
     def end_stream(self) -> None:
         """Count what the stream of the last row is."""

@@ -29,6 +29,8 @@ Kind = Literal[
     "unreadable",  # a line that is no event
     "manifest",  # the file is not the one that its manifest is about
     "out_of_view",  # missing in a file, and by its manifest it need not be in it: the index can tell
+    "record",  # a record of retention or of a hold that is not to be believed
+    "removed",  # missing, and a signed record says that retention removed them
     "not_arrived",  # missing, but so young that it may still come
     "other_name",  # the manifest has another name for the file
     "after_closed",  # an event after the one that closed its stream
@@ -37,7 +39,9 @@ Kind = Literal[
 ]
 
 #: What is said without being a finding.
-NOTES: frozenset[Kind] = frozenset({"not_arrived", "other_name", "after_closed", "off_catalogue", "other_schema"})
+NOTES: frozenset[Kind] = frozenset(
+    {"removed", "not_arrived", "other_name", "after_closed", "off_catalogue", "other_schema"}
+)
 
 Problem = tuple[Kind, str]
 

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,6 +14,7 @@ import orjson
 
 from auditpipe.pipeline.export import Progress
 from auditpipe.pipeline.manifest import Head, Heads, Manifest, name_of, path_beside
+from auditpipe.pipeline.retention import removals
 from auditpipe.pipeline.strict_json import key_given_twice
 from auditpipe.pipeline.tabular import COLUMNS
 from auditpipe.pipeline.verify import Tally, check
@@ -72,6 +74,7 @@ def findings(
     if export.manifest:
         since = export.manifest.since
         view = replace(view, whole=export.manifest.whole_streams, since_ns=parse_time(since) if since else None)
+        view = _with_removed(view, export.manifest, terms)
     with Workspace() as workspace, progress(export.path.stat().st_size) as advance:
         yield view, _all(export, workspace, view, tally, terms, advance)
 
@@ -102,7 +105,23 @@ def _all(
     if export.manifest and not tally.kinds["manifest"]:
         # What the file lacked when it was written, its manifest may explain. What it lost since, it lost.
         view = _explained(view, export.manifest, terms)
-    yield from check(_items(workspace), view, tally)
+    yield from check(chain(_items(workspace), view.misrecorded()), view, tally)
+
+
+def _with_removed(view: View, manifest: Manifest, terms: Terms) -> View:
+    """What retention removed, by the records in the manifest: each of these is signed, whatever the manifest is."""
+    if not manifest.removed or terms.trust is None or not terms.trust.authorities:
+        return view
+    found = removals.of_documents(manifest.removed, terms.trust)
+    return replace(view, removed=found.parts, misrecorded=found.flaws)
+
+
+def _unrecorded(view: View, manifest: Manifest) -> str:
+    if manifest.removed is None:
+        return "who exported it could not read the records of that"
+    if manifest.removed and view.removed is None:
+        return "no authority is named to check its records against: use a profile, or --url with --ca-file"
+    return ""
 
 
 def _explained(view: View, manifest: Manifest, terms: Terms) -> View:
@@ -114,6 +133,7 @@ def _explained(view: View, manifest: Manifest, terms: Terms) -> View:
         is_range=ends_early or manifest.since is not None,
         settled_ns=terms.settled_ns(exported_ns),
         abandoned_ns=terms.abandoned_ns(exported_ns),
+        unrecorded=_unrecorded(view, manifest),
     )
 
 

@@ -19,15 +19,19 @@ from auditpipe.schemas.identity import (
 _NAMED_MONTHS = 3
 
 
-def gap(before: Row | None, row: Row, first: int, view: View) -> Flaw:
-    """The flaw of the numbers from `first` up to `row`. `before`: the one before them, None for the stream's begin."""
-    last = row.sequence - 1
+def gap(before: Row | None, row: Row, first: int, view: View, last: int | None = None) -> Flaw:
+    """The flaw of the numbers from `first` to `last`, or up to `row`. `before`: the row before them, None for the
+    stream's begin.
+    """
+    last = row.sequence - 1 if last is None else last
     count = last - first + 1
     span = f"number {first}" if count == 1 else f"numbers {first} to {last} ({count} events)"
     kind, why = _verdict(row, view)
     parts = [f"{span} before it: {why}"]
     if kind == "gap":
         parts += _months(before, row, view)
+        if view.unrecorded:
+            parts.append(f"whether retention removed them can't be told: {view.unrecorded}")
     if view.held and (held := view.held(row.stream, first, last)):
         which = "it is" if count == 1 else f"{held} of them are"
         again = f"auditpipe spool replay --stream {shlex.quote(row.stream)} --from {first} --to {last}"
@@ -42,6 +46,8 @@ def _verdict(row: Row, view: View) -> tuple[Kind, str]:
     if view.is_file and (young or view.is_range):
         why = "the file was written when they may have been on their way" if young else "they may be of another time"
         return "out_of_view", f"not in this file; by its manifest {why}"
+    if view.is_file and view.unrecorded:
+        return "out_of_view", f"not in this file; whether retention removed them can't be told: {view.unrecorded}"
     if young:
         return "not_arrived", "not there yet, but young enough to be on the way"
     return "gap", "missing"

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
+from itertools import chain
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -11,12 +12,14 @@ from opensearchpy import OpenSearch
 from auditpipe.pipeline.export import Progress
 from auditpipe.pipeline.query import Filters
 from auditpipe.pipeline.reader import BY_STREAM, Hit, Snapshot, ask_all_shards
+from auditpipe.pipeline.retention import removals
 from auditpipe.pipeline.verify import Tally, check
 from auditpipe.pipeline.verify_event import Flaw, Row, placed, row_of
 from auditpipe.pipeline.verify_form import Form
 from auditpipe.pipeline.verify_view import Terms, View
 from auditpipe.pipeline.workspace import Workspace
 from auditpipe.schemas.errors import NotFinished
+from auditpipe.schemas.identity import RECORDS_INDEX
 
 _REPORT_EVERY = 500
 #: Events that one look outside of the view brings.
@@ -38,8 +41,20 @@ def view_of(client: OpenSearch, filters: Filters, terms: Terms) -> View:
         elsewhere=partial(_elsewhere, client, Form(terms.catalogue)) if timed else None,
         months=cache(partial(_months, client)),
         held=terms.held,
+        **_removed(client, filters, terms),
         lives=terms.lives,
     )
+
+
+def _removed(client: OpenSearch, filters: Filters, terms: Terms) -> dict[str, Any]:
+    """How the view knows of what retention removed."""
+    if terms.trust is None or not filters.keeps_streams_whole:
+        return {}
+    found = removals.of_index(client, terms.trust)
+    if found is None:
+        return {"unrecorded": f"you may not read {RECORDS_INDEX}"}
+    every = partial(removals.every_flaw, client, terms.trust) if filters.without_times() == Filters() else found.flaws
+    return {"removed": found.parts, "misrecorded": every}
 
 
 @contextmanager
@@ -52,7 +67,8 @@ def findings(
         Snapshot.open(client, filters.query(), BY_STREAM, extra={"version": True}) as snapshot,
         progress(snapshot.total) as advance,
     ):
-        yield check(_rows(snapshot, workspace, Form(terms.catalogue), advance), view, tally)
+        rows = _rows(snapshot, workspace, Form(terms.catalogue), advance)
+        yield check(chain(rows, view.misrecorded()), view, tally)
 
 
 def _rows(snapshot: Snapshot, workspace: Workspace, form: Form, advance: Callable[[int], None]) -> Iterator[Row | Flaw]:

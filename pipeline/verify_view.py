@@ -1,11 +1,31 @@
 """What `verify` looks at, and what it was told: this decides what a missing number, or the end of a stream, means."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from auditpipe.pipeline.verify_event import Flaw, Row
 from auditpipe.schemas.catalogue import Catalogue
 from auditpipe.schemas.identity import MILLISECOND, SECOND, is_event_id, milliseconds_of
+
+if TYPE_CHECKING:
+    from auditpipe.pipeline.retention.signature import Trust
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Consecutive numbers of a stream that retention removed, by a record that is to be believed.
+
+    `previous` is what the first was linked to, `hash` what the one after the last is to be linked to.
+    """
+
+    first: int
+    last: int
+    previous: str
+    hash: str
+    month: str
+    record: str
+    at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +41,8 @@ class Terms:
     #: See `View`.
     held: Callable[[str, int, int], int] | None = None
     lives: Callable[[str], bool | None] | None = None
+    #: Whose records of what retention removed are believed; without it none is.
+    trust: "Trust | None" = None
 
     def settled_ns(self, now_ns: int) -> int:
         """Events younger than this (nanoseconds since 1970) may have neighbours that are still on their way."""
@@ -49,6 +71,12 @@ class View:
     elsewhere: Callable[[str, int, int], Iterable[Row | Flaw]] | None = None
     #: Gives the indices (months) of which anything at all is stored.
     months: Callable[[], frozenset[str]] | None = None
+    #: Gives what retention removed of the numbers first..last of a stream, by first number.
+    removed: Callable[[str, int, int], Sequence[Part]] | None = None
+    #: Gives the records of retention that were met and are not to be believed, when all streams are through.
+    misrecorded: Callable[[], Iterable[Flaw]] = tuple
+    #: Why it can't be told what retention removed, empty where it can.
+    unrecorded: str = ""
     #: Says how many of the numbers first..last of a stream the spool of this machine still holds.
     held: Callable[[str, int, int], int] | None = None
     #: Says whether more of a stream is to come, as the spool of this machine shows it; None where it knows nothing.

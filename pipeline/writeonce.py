@@ -13,10 +13,11 @@ from opensearchpy.exceptions import AuthorizationException, NotFoundError
 
 from auditpipe.pipeline.client import edge
 from auditpipe.pipeline.roles import WHO_LOOKED_PATTERN
-from auditpipe.schemas.identity import INDEX_PATTERN, INDEX_PREFIX
+from auditpipe.schemas.identity import INDEX_PATTERN, INDEX_PREFIX, RECORDS_PATTERN
 
-#: The events, and the node's own record of who looked.
-LINE = f'plugins.security.compliance.immutable_indices: ["{INDEX_PATTERN}", "{WHO_LOOKED_PATTERN}"]'
+#: The events, the records of what retention removed, and the node's own record of who looked.
+_PATTERNS = (INDEX_PATTERN, RECORDS_PATTERN, WHO_LOOKED_PATTERN)
+LINE = "plugins.security.compliance.immutable_indices: [" + ", ".join(f'"{name}"' for name in _PATTERNS) + "]"
 
 #: Never made: no month has this form.
 NO_SUCH_INDEX = f"{INDEX_PREFIX}write-once-probe"

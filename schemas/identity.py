@@ -25,6 +25,11 @@ INDEX_PREFIX = "audit-events-"
 INDEX_PATTERN = "audit-events-*"
 ALIAS = "audit-events"
 
+#: Of what retention removed and what is held. The pattern is what is write-once by the node's setting: a name under it
+#: that no index has is what write-once is tried with.
+RECORDS_INDEX = "audit-records"
+RECORDS_PATTERN = "audit-records*"
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)

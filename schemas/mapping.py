@@ -1,4 +1,4 @@
-"""The index mapping, made from the models: flat, `dynamic: false`, every value searchable, none refused.
+"""The index mappings, made from the models. Of events: flat, `dynamic: false`, every value searchable, none refused.
 
 `load()` reads the generated file and needs the standard library alone; `generate()` makes its content.
 """
@@ -9,13 +9,17 @@ from importlib import resources
 from typing import Any, Union, get_args, get_origin
 
 GENERATED = "index-mapping.json"
+RECORDS_GENERATED = "records-mapping.json"
 
 
 def load() -> dict[str, Any]:
     """`{"settings": ..., "mappings": ...}` of a monthly index, for an index template (OpenSearch)."""
-    text = resources.files("auditpipe.schemas").joinpath(GENERATED).read_text(encoding="utf-8")
-    content: dict[str, Any] = json.loads(text)
-    return content
+    return _read(GENERATED)
+
+
+def load_records() -> dict[str, Any]:
+    """The same of the index of retention's and holds' records."""
+    return _read(RECORDS_GENERATED)
 
 
 def generate() -> dict[str, Any]:
@@ -33,6 +37,25 @@ def generate() -> dict[str, Any]:
         # Nothing is guessed: a field that is not here is stored and not indexed, and so can't be refused.
         "mappings": {"dynamic": "false", "date_detection": False, "properties": _properties(Event)},
     }
+
+
+def generate_records() -> dict[str, Any]:
+    """The content of the generated file for records: strict, because nobody but auditpipe writes there."""
+    from auditpipe.schemas.records import KINDS
+
+    properties: dict[str, Any] = {}
+    for model in KINDS.values():
+        properties |= _properties(model)
+    return {
+        "settings": {"index": {"auto_expand_replicas": "0-1", "number_of_shards": 1}},
+        "mappings": {"dynamic": "strict", "date_detection": False, "properties": properties},
+    }
+
+
+def _read(name: str) -> dict[str, Any]:
+    text = resources.files("auditpipe.schemas").joinpath(name).read_text(encoding="utf-8")
+    content: dict[str, Any] = json.loads(text)
+    return content
 
 
 def _properties(model: Any) -> dict[str, Any]:

@@ -38,6 +38,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("cert_file", "client certificate (PEM); the admin certificate provisions", credential=True),
     Setting("key_file", "its key (PEM)", credential=True),
     Setting("ca_file", "the authorities that the node's certificate is checked against (PEM)", credential=True),
+    Setting("admin_dn", "subject of the admin certificate, who signs retention's records", credential=True),
     Setting("dashboards_url", "OpenSearch Dashboards, such as https://dashboards.example", credential=True),
     Setting("dashboards_ca_file", "its authorities (PEM), if they are others than ca_file", credential=True),
     Setting("forward", "host:port of Fluent Bit or the relay", default="127.0.0.1:24224"),

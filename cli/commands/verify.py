@@ -13,6 +13,7 @@ from auditpipe.cli.progress import bar
 from auditpipe.pipeline import verify_file, verify_index
 from auditpipe.pipeline.client import connect, tool_id
 from auditpipe.pipeline.query import Filters
+from auditpipe.pipeline.retention.signature import Trust
 from auditpipe.pipeline.verify import Tally, Verdict, verdict
 from auditpipe.pipeline.verify_event import Flaw
 from auditpipe.pipeline.verify_file import ExportFile
@@ -27,7 +28,7 @@ _EXIT = {
     **{"findings": 1, "ask the index": 1, "not verifiable": 1, "not finished": 3},
 }
 _MEANING = {
-    "sound": "every number is there once, every hash and link holds",
+    "sound": "every number is there once or on record as removed, every hash and link holds",
     "findings": "something is not as it was written",
     "empty": "nothing to verify",
     "hash only": "what could be checked holds; a loss could not be seen here",
@@ -94,6 +95,8 @@ def command(
         catalogue=builtin().extended(actions) if actions else None,
         held=spool.held,
         lives=spool.lives,
+        # Without a cluster there is no authority: a file's records of retention are told as not checked.
+        trust=Trust.read(settings) if settings.get("url") else None,
     )
     if file is None:
         code = _index(settings, filters, terms, output)

@@ -61,7 +61,8 @@ def _modes(home: Home) -> Check:
 def _dead_letters(waiting: counts.Waiting) -> Check:
     if number := waiting.dead_letters:
         remedy = "`auditpipe deadletter list` says why; put that right, then `auditpipe deadletter replay`"
-        return finding("dead letters", f"{number} events are not in OpenSearch", remedy)
+        why = ", ".join(f"{reason} {count}" for reason, count in waiting.reasons.most_common())
+        return finding("dead letters", f"{number} events are not in OpenSearch: {why}", remedy)
     return ok("dead letters", "none")
 
 

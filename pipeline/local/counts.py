@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import time
 
@@ -28,17 +28,20 @@ class Waiting:
     chunks: int
     parked: Counter[str]
     damaged: dict[Path, str]
+    #: Why the dead letters are dead.
+    reasons: Counter[str] = field(default_factory=Counter)
 
 
 def count(home: Home) -> Waiting:
     """What lies in this home now."""
-    letters, parked = 0, Counter[str]()
+    letters, parked, reasons = 0, Counter[str](), Counter[str]()
     for file in (file for where in (home.dead_letters, home.rejected) for file in dead.files(where)):
         summary = dead.summarize(file)
         parked += summary.waits
         letters += summary.count - summary.waits.total()
+        reasons += Counter() if summary.waits else summary.reasons
     held = chunks(home)
-    return Waiting(letters, len(held), parked, {path: told for path in held if (told := _damage(path))})
+    return Waiting(letters, len(held), parked, {path: told for path in held if (told := _damage(path))}, reasons)
 
 
 def chunks(home: Home) -> list[Path]:

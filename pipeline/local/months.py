@@ -16,6 +16,7 @@ from auditpipe.pipeline import template
 from auditpipe.pipeline.client import edge
 from auditpipe.pipeline.deadletter import chunkfile
 from auditpipe.pipeline.deadletter import folder as dead
+from auditpipe.pipeline.doctor_retention import kept_shut
 from auditpipe.pipeline.local.counts import chunks
 from auditpipe.pipeline.local.home import Home
 from auditpipe.pipeline.relay.frames import Frames, Malformed
@@ -29,10 +30,13 @@ LOOKED_AT_BYTES = 64 * 2**20
 def missing(home: Home, client: OpenSearch) -> dict[str, int]:
     """`2015-05` and how many events wait for it, oldest first. OutOfReach, NotAllowed."""
     waiting = Counter(index for path in _files(home) for index in _indices(path))
+    absent = {index: count for index, count in sorted(waiting.items()) if not _exists(client, index)}
+    removed = kept_shut(client) if absent else frozenset()
+    # What waits for a month that retention removed becomes a dead letter as soon as the replayer has it.
     return {
         index.removeprefix(INDEX_PREFIX).replace(".", "-"): count
-        for index, count in sorted(waiting.items())
-        if not _exists(client, index)
+        for index, count in absent.items()
+        if index not in removed
     }
 
 

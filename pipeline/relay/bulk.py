@@ -3,7 +3,7 @@
 Nothing here waits or repeats: who calls decides how long to wait for what is to come again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -16,14 +16,17 @@ from auditpipe.pipeline.relay.classify import (
     Verdict,
     again,
     classify,
+    classify_late,
     classify_request,
     is_conflict,
     read_items,
+    read_removed,
     read_stored,
 )
 from auditpipe.pipeline.relay.records import Event
 from auditpipe.pipeline.relay.transport import Answer, Transport
 from auditpipe.schemas.errors import AuditpipeError, NotAllowed, OutOfReach
+from auditpipe.schemas.identity import INDEX_PREFIX, RECORDS_INDEX
 
 #: All that `classify` reads: items of a conflict are long otherwise, and there may be thousands. A node waits a minute
 #: for a shard that is not there, unless told otherwise, and the few bulks in flight would wait with it: one red month
@@ -32,6 +35,10 @@ BULK_PATH = (
     "/_bulk?timeout=5s&filter_path=items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by,error"
 )
 STORED_PATH = "/_mget?_source_includes=audit.hash"
+#: The record that retention removed a month: its id follows from the month.
+REMOVED_PATH = "/_mget?_source_includes=month,record,@timestamp"
+#: What an event of a month that retention removed meets: no index, or one that takes nothing but keeps what is held.
+_MAY_BE_REMOVED = frozenset({"missing_index", "write_block"})
 
 #: Requests of one attempt while none of them has brought in anything: a proxy that answers 400 to everything is not
 #: asked once for each event.
@@ -111,10 +118,35 @@ def _verdicts(transport: Transport, events: Sequence[Event], items: list[object]
         return [CREATED] * len(items)  # nearly always, and a tenth of the work
     taken = [position for position, item in enumerate(items) if is_conflict(item)]
     stored = dict(zip(taken, _stored(transport, [events[position] for position in taken], result), strict=True))
-    return [
+    verdicts = [
         classify(item, event.digest, stored.get(position))
         for position, (item, event) in enumerate(zip(items, events, strict=True))
     ]
+    return _without_removed(transport, events, verdicts, result)
+
+
+def _without_removed(
+    transport: Transport, events: Sequence[Event], verdicts: list[Verdict], result: Attempt
+) -> list[Verdict]:
+    """The verdicts, where events of a month that retention removed wait for nothing."""
+    asked = [at for at, verdict in enumerate(verdicts) if verdict.type in _MAY_BE_REMOVED]
+    removed = _removed(transport, dict.fromkeys(events[at].index_name for at in asked), result) if asked else {}
+    late = [at for at in asked if events[at].index_name in removed]
+    for at, stored in zip(late, _stored(transport, [events[at] for at in late], result), strict=True):
+        verdicts[at] = classify_late(removed[events[at].index_name], events[at].digest, stored)
+    return verdicts
+
+
+def _removed(transport: Transport, indices: Iterable[str], result: Attempt) -> Mapping[str, str]:
+    """Which of these months retention removed, in a sentence; none of which that could not be learned."""
+    names = list(indices)
+    ids = [f"removed-{name.removeprefix(INDEX_PREFIX).replace('.', '-')}" for name in names]
+    body = orjson.dumps({"docs": [{"_index": RECORDS_INDEX, "_id": doc_id} for doc_id in ids]})
+    answer = _post(transport, REMOVED_PATH, body, result)
+    if isinstance(answer, Verdict) or answer.status != 200:
+        return {}
+    told = read_removed(answer.body, len(names))
+    return {name: sentence for name, sentence in zip(names, told, strict=True) if sentence is not None}
 
 
 def _stored(transport: Transport, events: Sequence[Event], result: Attempt) -> list[Stored | None]:

@@ -36,6 +36,9 @@ DOCUMENT_ARGUMENTS = (
 #: Document errors that fail a whole request with 400, not an item.
 REQUEST_ERRORS = DOCUMENT_ERRORS | {"action_request_validation_exception"}
 
+#: The reason of an event whose month retention removed.
+REMOVED = "removed_by_retention"
+
 _LONGEST_DETAIL = 500
 
 #: Troubles that have a cause of their own, which the status alone does not tell.
@@ -135,6 +138,31 @@ def read_stored(body: Any, count: int) -> list[Stored | None] | None:
     if not isinstance(docs, list) or len(docs) != count:
         return None
     return [_stored(doc) for doc in docs]
+
+
+def read_removed(body: Any, count: int) -> list[str | None]:
+    """What a `_mget` answer says of each month: that it was removed, or None where there is no such record."""
+    docs = body.get("docs") if isinstance(body, Mapping) else None
+    if not isinstance(docs, list) or len(docs) != count:
+        return [None] * count
+    return [_removal(doc) for doc in docs]
+
+
+def classify_late(removed: str, digest: str | None, stored: Stored | None) -> Verdict:
+    """The verdict on an event of a month that retention removed, and whose index takes nothing any more.
+
+    What a hold keeps is there still, and one that comes again is done.
+    """
+    if stored is not None and stored.found:
+        return _conflict(digest, stored)
+    return Verdict(Outcome.NEVER, REMOVED, removed)
+
+
+def _removal(doc: Any) -> str | None:
+    source = doc.get("_source") if isinstance(doc, Mapping) and doc.get("found") is True else None
+    if not isinstance(source, Mapping) or "record" not in source:
+        return None
+    return f"{source.get('month')} was removed by retention on {source.get('@timestamp')}, record {source['record']}"
 
 
 def _stored(doc: Any) -> Stored | None:

@@ -13,7 +13,7 @@ from auditpipe.pipeline.manifest import Manifest
 from tests.builders import event
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("searching.md", "export-and-verify.md", "spool.md", "dashboards.md")
+PAGES = ("searching.md", "export-and-verify.md", "spool.md", "dashboards.md", "retention.md")
 
 
 def examples() -> list[str]:

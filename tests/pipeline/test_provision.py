@@ -140,7 +140,7 @@ def test_write_once_is_probed_without_the_admin_certificate_and_leaves_nobody_be
 
 def test_write_once_that_does_not_hold_names_the_line_to_add() -> None:
     assert (
-        'plugins.security.compliance.immutable_indices: ["audit-events-*", "security-auditlog-*"]'
+        'plugins.security.compliance.immutable_indices: ["audit-events-*", "audit-records*", "security-auditlog-*"]'
         in WriteOnce.NO.sentence
     )
     assert WriteOnce.NO.sentence.startswith("write-once: NO")

@@ -105,6 +105,17 @@ def test_nobody_but_a_super_admin_reads_who_looked_and_not_even_they_alter_it(ro
     assert all(who == {CERTIFICATE} for words, who in may.items() if words not in reading)
 
 
+def test_readers_see_what_retention_removed_the_writer_when_and_none_of_them_alters_it(rows: Rows) -> None:
+    """The cluster's admin may add one: it is not signed, and so `verify` and `doctor` find it."""
+    readers = {ADMIN, SUPER_ADMIN, AUDITOR, LIMITED, CLUSTER_ADMIN, CERTIFICATE}
+    wanted = {"search": readers, "get by id": readers, "add a record": {CLUSTER_ADMIN, CERTIFICATE}}
+    for words, may in allowed_to(rows, Area.REMOVED).items():
+        if not words.endswith("mget"):
+            assert may == wanted.get(words.removeprefix(f"{Area.REMOVED}: "), {CERTIFICATE}), words
+    [mget] = [cells for call, cells in rows if (call.area, call.words) == (Area.REMOVED, "mget")]
+    assert {name for name, cell in mget.items() if cell is Verdict.WHEN} == {WRITER}
+
+
 def test_nobody_but_a_super_admin_grants_access(rows: Rows) -> None:
     assert all(may == {SUPER_ADMIN, CERTIFICATE} for may in allowed_to(rows, Area.ACCESS).values())
 

@@ -258,3 +258,17 @@ def test_roles_hold_no_wildcard_and_no_action_group() -> None:
         names = [*role.cluster, *(action for permission in role.indices for action in permission.actions)]
         assert all("*" not in name and name.count(":") == 1 for name in names)
         assert role.body()["reserved"] is True
+
+
+@pytest.mark.parametrize("role", READERS)
+@pytest.mark.parametrize("action", roles.READ_RECORDS.actions)
+def test_each_action_on_the_records_is_needed(opensearch: RealOpenSearch, role: str, action: str) -> None:
+    body = roles.BY_NAME[role].body()
+    body["index_permissions"][1]["allowed_actions"].remove(action)
+    body.pop("reserved")
+    name = f"without-{secrets.token_hex(4)}"
+    opensearch.request("PUT", f"/_plugins/_security/api/roles/{name}", body)
+    person = opensearch.add_user(name)
+    asked = {"search": ("POST", "/audit-records/_search", {}), "get": ("GET", "/audit-records/_doc/none", None)}
+    answers = {verb: status(opensearch, person, *call) for verb, call in asked.items()}
+    assert answers == {"search": 200, "get": 404} | {action.rpartition("/")[2]: 403}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from auditpipe.pipeline import cluster_settings, template
 from auditpipe.pipeline.plan import State, Step
+from auditpipe.pipeline.retention import index as records_index
 from auditpipe.pipeline.template import Cluster, Sizes
 from auditpipe.schemas.identity import INDEX_PREFIX, parse_time
 
@@ -27,6 +28,7 @@ def cluster(**changed: Any) -> Cluster:
     indices = {template.index_name(month): as_read(body) for month in template.months(None, NOW)}
     fields: dict[str, Any] = {
         **{"template": {**body, "composed_of": []}, "other_templates": {}, "indices": indices, "names": {}},
+        "records": records_index.body(),
         "settings": {
             cluster_settings.AUTO_CREATE: {"defaults": "true", "persistent": "-audit-events-*,+*"},
             cluster_settings.OPEN_VIEWS: {"defaults": "300", "persistent": "10000"},
@@ -52,9 +54,9 @@ def test_a_cluster_as_the_first_run_left_it_has_nothing_to_do() -> None:
 def test_an_empty_cluster_gets_the_setting_before_the_template_before_thirteen_months() -> None:
     found = Cluster(None, {}, {}, {}, {})
     steps = template.steps(found, Sizes(), template.months(None, NOW), NOW)
-    assert [step.kind for step in steps] == ["setting", "setting", "setting", "template"] + ["index"] * 13
+    assert [step.kind for step in steps] == ["setting", "setting", "setting", "template", "records"] + ["index"] * 13
     assert all(step.changes for step in steps)
-    assert (steps[4].name, steps[-1].name) == ("audit-events-2026.11", "audit-events-2027.11")
+    assert (steps[5].name, steps[-1].name) == ("audit-events-2026.11", "audit-events-2027.11")
 
 
 def test_from_makes_every_month_since_then() -> None:

@@ -89,7 +89,7 @@ def test_a_month_is_asked_for_once_for_a_file_in_a_round(
     park(tmp_path, *(record(message="early") for _ in range(10)))
     refuse_early(fake, MISSING)
     assert once(replayer, tmp_path) == (0, 0, 1)
-    assert len(fake.requests) == 1
+    assert fake.bulks == 1
     assert len(parked(tmp_path)) == 10
 
 
@@ -199,7 +199,7 @@ def test_the_watch_stores_what_is_parked_by_itself(replayer: Replayer, fake: Fak
     thread.start()
     try:
         park(tmp_path, record(message="early"))
-        until(lambda: len(fake.requests) >= 2)
+        until(lambda: fake.bulks >= 2)
         assert len(parked(tmp_path)) == 1
         fake.rule = lambda _, __: None
         until(lambda: not parked(tmp_path))

@@ -14,7 +14,7 @@ from opensearchpy import OpenSearch
 
 from auditpipe.pipeline import roles
 from tests.pipeline.refusals.ground import API, Ground, Request, id_of
-from tests.pipeline.refusals.verdicts import NOT_WRITTEN, Judge, counted, done, shown, told
+from tests.pipeline.refusals.verdicts import NOT_WRITTEN, Judge, counted, done, removal, shown, told
 
 _NO_CHANGE = [{"op": "add", "path": "/config/enabled", "value": True}]
 
@@ -33,6 +33,7 @@ class Area(StrEnum):
     SECURITY = "Security's own administration"
     OTHER = "Other indices"
     RECORD = "Who looked"
+    REMOVED = "What retention removed, and what is held"
     SELF = "About oneself"
 
 
@@ -54,7 +55,7 @@ class Call:
 def calls(ground: Ground) -> list[Call]:
     """All of them, in the order in which they are made and shown."""
     parts = (_read, _about, _create, _alter, _index, _write_once, _resize, _copy, _snapshots, _pipelines, _node)
-    rest = (_access, _reserved, _security, _other, _record, _self)
+    rest = (_access, _reserved, _security, _other, _record, _removed, _self)
     return [call for part in (*parts, *rest) for call in part(ground)]
 
 
@@ -352,6 +353,25 @@ def _record(g: Ground) -> Iterator[Call]:
     yield Call(Area.RECORD, "add a record", ("PUT", f"/{g.record}/_create/theirs", record),
                undo=(("DELETE", f"/{g.record}/_doc/theirs", None),))  # fmt: skip
     yield Call(Area.RECORD, "delete the index", ("DELETE", f"/{g.record}", None), undo=again)
+
+
+def _removed(g: Ground) -> Iterator[Call]:
+    row, body = f"/audit-records/_doc/{g.name}", {"query": {"ids": {"values": [g.name]}}}
+    again, spare = (g.put_removal,), f"/audit-records-{g.name}"
+    yield Call(Area.REMOVED, "search", ("POST", "/audit-records/_search", body), removal)
+    yield Call(Area.REMOVED, "get by id", ("GET", row, None), removal)
+    yield Call(Area.REMOVED, "mget", ("POST", "/_mget", {"docs": [{"_index": "audit-records", "_id": g.name}]}),
+               removal)  # fmt: skip
+    for words, request in (
+        ("overwrite", ("PUT", row, {})),
+        ("update", ("POST", f"/audit-records/_update/{g.name}", {"doc": {"month": "1971-03"}})),
+        ("delete", ("DELETE", row, None)),
+        ("delete_by_query", ("POST", "/audit-records/_delete_by_query?refresh=true", body)),
+    ):
+        yield Call(Area.REMOVED, words, request, undo=again, refusals=NOT_WRITTEN)
+    added = ("PUT", f"/audit-records/_create/{g.name}-theirs", {"kind": "removed"})
+    yield Call(Area.REMOVED, "add a record", added, undo=(("DELETE", f"/audit-records/_doc/{g.name}-theirs", None),))
+    yield Call(Area.REMOVED, "delete the index", ("DELETE", spare, None), undo=(("PUT", spare, None),))
 
 
 def _self(_g: Ground) -> Iterator[Call]:

@@ -68,6 +68,17 @@ class Ground:
     def _put(self, document: Document) -> Request:
         return ("PUT", f"/{self.month}/_doc/{id_of(document)}?refresh=true", document)
 
+    @property
+    def removal(self) -> dict[str, Any]:
+        """A record of a removal, of the limited reader's organization; unsigned, so that it explains nothing."""
+        about = {"@timestamp": "1971-02-03T04:05:06.000Z", "kind": "removed", "record": f"removal of {self.name}"}
+        return {**about, "month": "1971-02", "organization": {"id": f"{self.name}-mine"}}
+
+    @property
+    def put_removal(self) -> Request:
+        """The record as it was."""
+        return ("PUT", f"/audit-records/_doc/{self.name}?refresh=true", self.removal)
+
     def scroll(self, client: OpenSearch) -> Request:
         """Go on with a scroll that somebody else has just begun: the node forgets one that a stranger asks for."""
         begun = send(client, ("POST", f"/{self.month}/_search?scroll=5m", {"size": 1}))["_scroll_id"]
@@ -126,6 +137,8 @@ def _requests(ground: Ground) -> Iterator[Request]:
     yield "PUT", f"/{name}/_create/{id_of(ground.victim)}?refresh=true", {"event": {"id": id_of(ground.victim)}}
     record = {"@timestamp": "1971-02-03T04:05:06.000Z", "audit_request_body": f"looked of {name}"}
     yield "PUT", f"/{ground.record}/_create/looked?refresh=true", record
+    yield ground.put_removal
+    yield "PUT", f"/audit-records-{name}", None
     yield "PUT", f"/_index_template/{name}", {"index_patterns": [f"{name}-none-*"]}
     yield "PUT", f"/_snapshot/{name}", {"type": "fs", "settings": {"location": name}}
     yield "PUT", f"/{ground.closed}", _SPARE_BODY
@@ -148,6 +161,7 @@ def _made(name: str, month: str) -> Iterator[str]:
         f"/security-auditlog-{name}",
         f"/_index_template/{name}",
     )
+    yield from (f"/audit-records/_doc/{name}", f"/audit-records/_doc/{name}-theirs", f"/audit-records-{name}")
     yield from (f"/_snapshot/{name}/taken", f"/_snapshot/{name}", f"/_snapshot/{name}-other")
     yield from (f"{API}/rolesmapping/{name}", f"{API}/tenants/{name}", f"/_ingest/pipeline/{name}")
     for made in (name, f"{name}-new"):

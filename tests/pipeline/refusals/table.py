@@ -22,6 +22,7 @@ writes this table anew. [Roles and access](access-roles.md) says what the roles 
 - **allowed**: done, or shown whole.
 - **own**: shown as far as it is of the reader's own organization.
 - **hash**: `audit.hash` of an event whose id one knows, and nothing else of it.
+- **when**: of a record that retention removed a month, which month, when, and the record's id.
 - refused: not done, nothing shown.
 
 "of one organization" is an Admin by `auditpipe access grant USER --role admin --org ORG`; what that limit is worth

@@ -1,4 +1,4 @@
-"""What an answer of the node amounts to: one of four verdicts, or a failure of the test; never a guess."""
+"""What an answer of the node amounts to: one of five verdicts, or a failure of the test; never a guess."""
 
 import json
 from collections.abc import Callable
@@ -19,6 +19,7 @@ class Verdict(StrEnum):
     ALLOWED = "allowed"
     OWN = "own"
     HASH = "hash"
+    WHEN = "when"
     REFUSED = "refused"
 
 
@@ -73,3 +74,10 @@ def told(make: Callable[[Ground], str]) -> Judge:
         return Verdict.ALLOWED if make(ground) in answer.text else Verdict.REFUSED
 
     return judge
+
+
+def removal(ground: Ground, answer: Answer) -> Verdict:
+    """Whether it shows a record whole, or only of which month it is and when."""
+    if ground.removal["organization"]["id"] in answer.text:
+        return Verdict.ALLOWED
+    return Verdict.WHEN if ground.removal["record"] in answer.text else Verdict.REFUSED

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from auditpipe.schemas.identity import RECORDS_INDEX
 from auditpipe.schemas.settings import Settings, load
 
 
@@ -37,6 +38,8 @@ class FakeOpenSearch:
 
     port: int = 0
     documents: dict[str, Any] = field(default_factory=dict)
+    #: What the index of records holds, by id.
+    records: dict[str, Any] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     #: While set, every request gets it.
     outage: Fault | None = None
@@ -49,6 +52,11 @@ class FakeOpenSearch:
     paused: int = 0
     requests: list[tuple[str, int]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def bulks(self) -> int:
+        """How many bulk requests came."""
+        return sum(path == "/_bulk" for path, _ in self.requests)
 
     @property
     def settings(self) -> Settings:
@@ -66,6 +74,10 @@ class FakeOpenSearch:
     def mget(self, body: bytes) -> Any:
         docs = []
         for one in json.loads(body)["docs"]:
+            if one["_index"] == RECORDS_INDEX:
+                found = self.records.get(one["_id"])
+                docs.append({"found": found is not None, "_source": found})
+                continue
             stored = self.documents.get(one["_id"])
             source = {"audit": {"hash": stored["audit"]["hash"]}} if stored and "hash" in stored["audit"] else {}
             docs.append({"found": stored is not None, "_source": source})

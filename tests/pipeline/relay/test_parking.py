@@ -77,10 +77,10 @@ def test_it_is_tried_often_enough_and_long_enough_first(fake: FakeOpenSearch, fo
     refuse_early(fake, MISSING)
     with start(fake, folder, Limits(stop=2.0, park_after=0.0, park_tries=5)) as relay:
         Client(relay.port).send(message("packed", [entry(record(message="early"))], "w")).acknowledgements(1)
-    assert len(fake.requests) == 5
+    assert fake.bulks == 5
     with start(fake, folder, Limits(stop=0.2, park_after=3600.0, park_tries=1)) as relay:
         client = Client(relay.port).send(message("packed", [entry(record(message="early"))], "w"))
-        until(lambda: len(fake.requests) >= 9)
+        until(lambda: fake.bulks >= 9)
         assert len(parked(folder)) == 1, "the first relay's"
         client.close()
 
@@ -90,7 +90,7 @@ def test_nothing_is_parked_while_requests_fail_as_such(fake: FakeOpenSearch, fol
     fake.outage = fault
     with start(fake, folder, Limits(stop=0.2, park_after=0.0, park_tries=1)) as relay:
         client = Client(relay.port).send(message("packed", [entry(record())], "w"))
-        until(lambda: len(fake.requests) >= 4)
+        until(lambda: fake.bulks >= 4)
         assert parked(folder) == []
         fake.outage = None
         assert client.acknowledgements(1) == ["w"]
@@ -101,7 +101,7 @@ def test_what_is_too_busy_or_full_is_not_parked(fake: FakeOpenSearch, folder: Pa
     refuse_early(fake, {"status": 429, "error": {"type": kind, "reason": "x"}})
     with start(fake, folder, Limits(stop=0.2, park_after=0.0, park_tries=1)) as relay:
         client = Client(relay.port).send(message("packed", [entry(record(message="early"))], "w"))
-        until(lambda: len(fake.requests) >= 4)
+        until(lambda: fake.bulks >= 4)
         assert parked(folder) == []
         fake.rule = lambda _, __: None
         assert client.acknowledgements(1) == ["w"]
@@ -118,9 +118,9 @@ def test_a_client_that_is_less_patient_than_the_relay_gets_on_in_the_end(fake: F
             client.close()
             until(lambda n=dropped: relay.metric('events_total{outcome="dropped"}') == n)
         sleep(2.0)
-        before = len(fake.requests)
+        before = fake.bulks
         assert Client(relay.port).send(data).acknowledgements(1) == ["w"]
-        assert len(fake.requests) <= before + 2
+        assert fake.bulks <= before + 2
     assert len(parked(folder)) == 1
 
 

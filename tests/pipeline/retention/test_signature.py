@@ -1,0 +1,109 @@
+"""Whose records are believed."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from auditpipe.pipeline.retention.signature import Key, Signer, Trust
+from auditpipe.schemas.errors import NotAllowed, SettingsError
+from tests.pipeline.retention.authority import Authority, certificate, record
+
+ADMIN = "auditpipe-admin"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+def trusting(*authorities: Any) -> Trust:
+    return Trust(authorities, certificate(ADMIN, ec.generate_private_key(ec.SECP256R1())).subject)
+
+
+def test_what_the_admin_certificate_signed_is_believed(authority: Authority) -> None:
+    assert authority.trust.problem(authority.signer.sign(record(month="1999-01", note="é \u2028"))) is None
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda one: one.update(month="1999-02"),
+        lambda one: one.update(more=1),
+        lambda one: one.pop("month"),
+        lambda one: one.update({"@timestamp": record()["@timestamp"][:-1] + "1Z"}),
+        lambda one: one["signature"].update(value=one["signature"]["value"][:-8] + "AAAAAAA="),
+        lambda one: one["signature"].update(algorithm="Ed25519"),
+        lambda one: one["signature"].update(value=5),
+        lambda one: one["signature"].update(certificates=["x"]),
+        lambda one: one["signature"].update(certificates=[]),
+        lambda one: one.pop("signature"),
+        lambda one: one.update(signature=[]),
+    ],
+)
+def test_whatever_is_altered_in_it_is_seen(authority: Authority, alter: Any) -> None:
+    signed = copy.deepcopy(authority.signer.sign(record(month="1999-01")))
+    alter(signed)
+    assert authority.trust.problem(signed) is not None
+
+
+def test_another_certificate_of_the_same_authority_is_not_the_admins(authority: Authority) -> None:
+    node = Signer.read(authority.settings(authority.made.node))
+    problem = authority.trust.problem(node.sign(record()))
+    assert problem == "it is signed by CN=auditpipe-node, not by CN=auditpipe-admin (AUDITPIPE_ADMIN_DN)"
+    renamed = Trust.read(authority.settings(admin_dn="CN=auditpipe-node"))
+    assert renamed.problem(node.sign(record())) is None
+
+
+def test_the_admin_of_another_authority_is_not_believed(authority: Authority, tmp_path: Path) -> None:
+    problem = authority.trust.problem(Authority(tmp_path).signer.sign(record()))
+    assert problem == "no authority of ca_file has certified who signed it"
+
+
+def test_a_record_outlives_its_certificate_but_is_not_older_or_younger(authority: Authority) -> None:
+    for time in ("1999-01-01T00:00:00Z", "2106-01-01T00:00:00Z"):
+        signed = authority.signer.sign(record() | {"@timestamp": time})
+        assert authority.trust.problem(signed) == "the certificate that signed it was not valid at its time"
+
+
+@pytest.mark.parametrize(
+    "key", [rsa.generate_private_key(65537, 2048), ed25519.Ed25519PrivateKey.generate()], ids=["rsa", "ed25519"]
+)
+def test_other_kinds_of_keys_sign_too(key: Key) -> None:
+    root = ec.generate_private_key(ec.SECP256R1())
+    signer = Signer((certificate(ADMIN, key, ("root", root)),), key)
+    signed, trust = signer.sign(record()), trusting(certificate("root", root, ca=True))
+    assert trust.problem(signed) is None
+    assert trust.problem({**signed, "month": "1999-01"}) == "its signature does not hold"
+
+
+def test_an_authority_between_may_be_carried_along_but_only_an_authority() -> None:
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(3)]
+    root = certificate("root", keys[0], ca=True)
+    admin = certificate(ADMIN, keys[2], ("between", keys[1]))
+    for ca, problem in ((True, None), (False, "no authority of ca_file has certified who signed it")):
+        between = certificate("between", keys[1], ("root", keys[0]), ca=ca)
+        signed = Signer((admin, between), keys[2]).sign(record())
+        assert trusting(root).problem(signed) == problem
+        assert trusting().problem(signed) is not None
+
+
+def test_who_has_no_certificate_or_a_key_that_does_not_sign_is_told(authority: Authority, tmp_path: Path) -> None:
+    with pytest.raises(NotAllowed, match="admin certificate"):
+        Signer.read(authority.settings(cert_file="", key_file=""))
+    key = tmp_path / "key.pem"
+    key.write_text("no key")
+    with pytest.raises(SettingsError, match="expected a certificate and its unencrypted key"):
+        Signer.read(authority.settings(key_file=str(key)))
+    pem = serialization.Encoding.PEM
+    secret = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"secret")
+    )
+    key.write_bytes(secret)
+    with pytest.raises(SettingsError, match="unencrypted"):
+        Signer.read(authority.settings(key_file=str(key)))
+    with pytest.raises(SettingsError, match="admin_dn"):
+        Trust.read(authority.settings(admin_dn="no subject"))
