@@ -1,4 +1,4 @@
-"""The wait after the last fault: until every part is empty, or a deadline that names what is stuck."""
+"""The wait after the last fault: until every part is empty, or nothing moves any more: then what is stuck is named."""
 
 import subprocess
 import time
@@ -13,21 +13,28 @@ from tests.chaos import ledger
 from tests.chaos.crew import Crew
 from tests.chaos.world import World
 
+#: Without any change of what waits.
 DEADLINE_SECONDS = 300.0
+#: In all, in deadlines: what was away for an hour may be many events behind.
+_DEADLINES = 4
 _POLL_SECONDS = 1.0
 
 
 def settle(world: World, crew: Crew, deadline: float = DEADLINE_SECONDS) -> tuple[float, list[str]]:
     """Seconds until nothing waits anywhere, and what went wrong: a new application drains the spool, the rest happens
-    by itself, at most within `deadline` seconds. Parts that end meanwhile are started again, as by a supervisor.
+    by itself, with never `deadline` seconds without progress. Parts that end meanwhile are started again, as by a
+    supervisor.
     """
     began = time.monotonic()
     problems: list[str] = []
-    drain = crew.drain(deadline)
+    drain = crew.drain(deadline * _DEADLINES)
+    before, changed = [""], began
     try:
         while what := list(_waiting(world, crew, drain)):
-            if time.monotonic() - began > deadline:
-                problems.append(f"not at rest {deadline:.0f} s after the last fault: {'; '.join(what)}")
+            now = time.monotonic()
+            before, changed = what, changed if what == before else now
+            if now - changed > deadline or now - began > deadline * _DEADLINES:
+                problems.append(f"not at rest {now - began:.0f} s after the last fault: {'; '.join(what)}")
                 break
             problems += world.tend()
             time.sleep(_POLL_SECONDS)
