@@ -125,7 +125,7 @@ FAULTS = {
 
 @pytest.fixture
 def place(opensearch: RealOpenSearch, request: pytest.FixtureRequest) -> Iterator[Place]:
-    month = f"1981-{list(FAULTS).index(request.getfixturevalue('name')) + 1:02d}"
+    month = f"1983-{list(FAULTS).index(request.getfixturevalue('name')) + 1:02d}"
     made = Place(opensearch, month, opensearch.add_user("audit_writer"))
     yield made
     # A red month would make the whole node red for the tests that follow.
