@@ -5,6 +5,7 @@ import secrets
 import shutil
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,12 +123,19 @@ def opensearch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealOpenSea
 
     A new machine downloads it (about 120 MB, kept in the cache). Tests share it: use ids and users of your own.
     """
+    with provisioned(tmp_path_factory.mktemp("opensearch") / "home") as node:
+        yield node
+
+
+@contextmanager
+def provisioned(folder: Path) -> Iterator[RealOpenSearch]:
+    """A node in this folder, for tests that can't do with a shared one."""
     from auditpipe.pipeline.local import cluster
     from auditpipe.pipeline.local import stack as local
     from auditpipe.pipeline.local.home import Home
     from auditpipe.pipeline.local.node import NodeOptions
 
-    home = Home(tmp_path_factory.mktemp("opensearch") / "home")
+    home = Home(folder)
     try:
         node = cluster.ensure(home, NodeOptions(port=free_port(), heap="768m"))
         cluster.provision(home, node, forward=f"127.0.0.1:{free_port()}")

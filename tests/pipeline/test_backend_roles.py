@@ -11,17 +11,18 @@ import pytest
 from opensearchpy.exceptions import AuthenticationException, AuthorizationException
 
 from tests.builders import Document, event
-from tests.conftest import RealOpenSearch
+from tests.conftest import RealOpenSearch, provisioned
 from tests.sign_in import further_ways, proxied, token
 from tests.stored import Ran, organization, run_here, store
 
 pytestmark = pytest.mark.opensearch
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ways(opensearch: RealOpenSearch) -> Iterator[None]:
-    with further_ways(opensearch):
-        yield
+@pytest.fixture(scope="module")
+def opensearch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealOpenSearch]:
+    """A node of its own: who is believed, and which roles the node knows, holds for all of its people."""
+    with provisioned(tmp_path_factory.mktemp("backend-roles") / "home") as node, further_ways(node):
+        yield node
 
 
 @pytest.fixture(scope="module")
