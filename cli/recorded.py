@@ -1,8 +1,8 @@
 """Changes of who may look, as audit events of our own: what is about to be done, and what came of it.
 
-The record has to be there if the grant is. So the first event (outcome `unknown`, reason `begun`) is on disk before the
-first request, and what can't be recorded is not begun; the last says how it ended. Where there is no last one, the
-command was killed in between, and the node's own record tells the rest. `http.request.id` is the same in both.
+The record has to be there if the grant is. So the first event (outcome `unknown`, reason `begun`) is on disk before
+anything is changed, and what can't be recorded is not begun; the last says how it ended. Where there is no last one,
+the command was killed in between, and the node's own record tells the rest. `http.request.id` is the same in both.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Known texts replaced wherever they stand in values, in any case and with blanks around them."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,7 +11,7 @@ from auditpipe.schemas.values import json_text
 SHORTEST_INSIDE = 4
 
 
-class Replacer:
+class Replacer(ABC):
     """Replaces `texts` by what `substitute` makes of them.
 
     `edge`: a pattern (lookarounds) that a text found within another must match on each side.
@@ -51,9 +52,9 @@ class Replacer:
     def _original(self, form: str) -> str:
         return self._inside.get(form.casefold(), form)  # re takes a dotless i for an i, and casefold does not
 
+    @abstractmethod
     def key(self, text: str) -> str:
         """A key of an object."""
-        raise NotImplementedError
 
     def value(self, value: Any) -> Any:
         """A value of the table without them."""

@@ -15,7 +15,6 @@ from typing import Any
 import orjson
 import pytest
 
-from auditpipe.cli.entry import main
 from auditpipe.pipeline import access, doctor_retention, provision, template
 from auditpipe.pipeline.plan import State
 from auditpipe.pipeline.query import Filters
@@ -26,7 +25,7 @@ from auditpipe.pipeline.relay.transport import open_transport
 from auditpipe.pipeline.retention import holds, ledger, months, removal
 from auditpipe.pipeline.retention.months import Month
 from auditpipe.pipeline.retention.removal import Remover
-from auditpipe.pipeline.retention.signature import Signer, Trust
+from auditpipe.pipeline.retention.signature import Trust
 from auditpipe.pipeline.verify_event import Flaw
 from auditpipe.pipeline.verify_view import Terms
 from auditpipe.schemas.errors import NoSuchEvent, OutOfReach
@@ -41,19 +40,6 @@ from tests.pipeline.test_verify_index import examine_as
 from tests.stored import Ran, organization, store
 
 pytestmark = pytest.mark.opensearch
-
-
-@pytest.fixture
-def org() -> str:
-    return organization()
-
-
-@pytest.fixture
-def remover(opensearch: RealOpenSearch) -> Remover:
-    admin = opensearch.admin
-    made = Remover(opensearch.client(), Signer.read(admin), Trust.read(admin), keep=1, reason="a test")
-    made.check()
-    return made
 
 
 def month(opensearch: RealOpenSearch, name: str) -> Month:
@@ -91,24 +77,6 @@ def sent(opensearch: RealOpenSearch, *documents: Document) -> list[tuple[str, st
     known = [one for one in events if isinstance(one, Event)]
     assert len(known) == len(documents)
     return [(v.outcome.value, v.type) for v in attempt(open_transport(opensearch.shipper), known).verdicts]
-
-
-@pytest.fixture
-def auditpipe(
-    opensearch: RealOpenSearch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Ran]:
-    """A command line, in this process."""
-
-    def call(*arguments: str, profile: str = "local", home: Path = opensearch.home) -> Ran:
-        monkeypatch.setenv("AUDITPIPE_HOME", str(home))
-        monkeypatch.setenv("AUDITPIPE_PROFILE", profile)
-        if home != opensearch.home:
-            monkeypatch.delenv("AUDITPIPE_PROFILE")
-        capsys.readouterr()
-        code = main(arguments)
-        return Ran(code, *capsys.readouterr())
-
-    return call
 
 
 def test_removed_is_told_from_lost_in_the_index_and_in_an_export(
