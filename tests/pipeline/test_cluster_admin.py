@@ -24,7 +24,7 @@ from tests.stored import Ran, organization, run_here, store
 pytestmark = pytest.mark.opensearch
 
 #: In these months there is nothing else: two that are over, and one to come.
-_OVER, _TO_ADD = parse_time("1973-05-02T00:00:00Z"), parse_time("1973-06-02T00:00:00Z")
+_OVER, _TO_ADD = parse_time("1977-05-02T00:00:00Z"), parse_time("1977-06-02T00:00:00Z")
 COMING = "audit-events-2091.03"
 
 Request = tuple[str, str, Any]
