@@ -138,4 +138,4 @@ def test_a_super_admin_sees_who_searched_exported_and_why(
         assert [word for word in wanted if word not in page] == []
         assert "<b>" not in page
         assert "superadmin" not in page.split("<tbody")[1]
-        assert "Nothing found" in super_admin.get("/who-looked", params={"user": "nobody-of-this-name"}).text
+        assert "Nothing found" in super_admin.get("/who-looked", params={"user": "who-never-looked"}).text
