@@ -11,7 +11,7 @@ demo: $(STAMP)
 
 # Files side by side, each group of tests with a node of its own: most of the time is waiting. WORKERS=0: one by one.
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses $(or $(WORKERS),3) --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(or $(WORKERS),3) --dist loadfile --no-loadscope-reorder
 
 # AUDIT=--strict fails where nobody can be asked about the dependencies.
 lint: $(STAMP)

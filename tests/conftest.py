@@ -11,11 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from auditpipe.schemas.settings import Settings, load
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
+
+#: A hash of a password costs the node half a second otherwise, and it is asked for again after each change of who may
+#: what: of all that the tests do, that would take the most time.
+QUICK_SIGN_IN = "plugins.security.password.hashing.bcrypt.rounds=4"
+
+#: On a busy machine the first examples are slow to make, which says nothing about the test.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 #: What a developer may choose for a test run; every other AUDITPIPE_ variable would lead a test to someone's cluster.
 _KEPT = {"AUDITPIPE_FLUENT_BIT"}
@@ -137,7 +146,7 @@ def provisioned(folder: Path) -> Iterator[RealOpenSearch]:
 
     home = Home(folder)
     try:
-        node = cluster.ensure(home, NodeOptions(port=free_port(), heap="768m"))
+        node = cluster.ensure(home, NodeOptions(free_port(), "768m", (QUICK_SIGN_IN,)))
         cluster.provision(home, node, forward=f"127.0.0.1:{free_port()}")
         yield RealOpenSearch(node.url, home.root)
     finally:

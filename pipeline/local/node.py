@@ -26,10 +26,11 @@ _POLL_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class NodeOptions:
-    """What of the node can be chosen."""
+    """What of the node can be chosen. `settings` are further ones of OpenSearch's, as `name=value`."""
 
     port: int = 9200
     heap: str = "1g"
+    settings: tuple[str, ...] = ()
 
 
 def owner() -> int | None:
@@ -72,6 +73,7 @@ def start(home: Home, cache: Path, distribution: Path, folder: Path, options: No
         "network.host=127.0.0.1",
         f"http.port={options.port}",
         "transport.port=0",
+        *options.settings,
     )
     return process.start(
         NAME,

@@ -18,7 +18,7 @@ from auditpipe.pipeline.local.home import Home
 from auditpipe.pipeline.local.node import NodeOptions
 from auditpipe.schemas.identity import SECOND, index_of, parse_time
 from tests.builders import stream
-from tests.conftest import RealOpenSearch, free_port
+from tests.conftest import QUICK_SIGN_IN, RealOpenSearch, free_port
 from tests.stored import organization, run, store
 
 pytestmark = pytest.mark.opensearch
@@ -65,7 +65,7 @@ def test_what_is_restored_on_a_fresh_node_is_sound(opensearch: RealOpenSearch, f
         opensearch.request("DELETE", "/_snapshot/audit/first")
         opensearch.request("DELETE", "/_snapshot/audit")
 
-    made = cluster.ensure(fresh, NodeOptions(port=free_port(), heap="512m"))
+    made = cluster.ensure(fresh, NodeOptions(free_port(), "512m", (QUICK_SIGN_IN,)))
     forward = f"127.0.0.1:{free_port()}"
     cluster.write_profiles(fresh, made, forward)
     restored = RealOpenSearch(made.url, fresh.root)
