@@ -127,7 +127,7 @@ def test_a_super_admin_sees_who_searched_exported_and_why(
     browser.get("/", params={"query": f"{org} <b>"})
     export(browser, f"?org={org}&outcome=failure", format="csv", purpose=f"why {org}")
     wanted = (f"why {org}", ids([document])[0], "looked at", "searched", "exported", "console", "&lt;b&gt;")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     with served.signed_in(opensearch.super_admin) as super_admin:
         while True:
             opensearch.request("POST", "/security-auditlog-*/_refresh")
