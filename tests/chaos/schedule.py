@@ -55,14 +55,14 @@ LANES: dict[str, tuple[float, tuple[Kind, ...]]] = {
         ),
     ),
     "shipper": (
-        6.0,
+        2.0,
         (
-            Kind("shipper killed", 2, 0.0, 3.0),
+            Kind("shipper killed", 1, 0.0, 3.0),
             Kind("shipper stopped", 1, 0.0, 3.0),
-            Kind("shipper suspended", 1, 0.5, 6.0),
+            Kind("shipper suspended", 1, 0.5, 4.0),
         ),
     ),
-    "replayer": (9.0, (Kind("replayer killed", 1, 0.0, 3.0),)),
+    "replayer": (5.0, (Kind("replayer killed", 1, 0.0, 3.0),)),
     "node": (
         6.0,
         (
