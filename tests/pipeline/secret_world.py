@@ -233,6 +233,17 @@ def looking(world: World) -> None:
     world.run("dead letters", "deadletter", "list", "--dir", str(letters), code=1)
     for file in letters.glob("*.ndjson"):
         world.run("dead letters", "deadletter", "show", file.name, "--dir", str(letters))
+    shipper, operator = {"AUDITPIPE_PROFILE": "shipper"}, {"AUDITPIPE_PROFILE": "operator"}
+    world.run("replay", "deadletter", "replay", "--dir", str(letters), code=1, **shipper)
+    closed = f"http://127.0.0.1:{free_port()}"
+    world.run("dashboards", "dashboards", "import", "--dashboards-url", closed, "--wait", "0", code=3)
+    world.run("dashboards", "dashboards", "check", code=(0, 1))
+    again = ("provision", "--super-admin", "superadmin", "--super-admin-password-file", new)
+    world.run("provision", *again, "--dry-run", code=1, **operator)
+    hold = ("hold", "add", f"case-{world.org}", *mine, "--reason", "a canary")
+    world.run("hold", *hold, **operator)
+    for command in (("hold", "release", hold[2], "--reason", "sung"), ("retention", "show"), ("hold", "list", "--all")):
+        world.run(command[0], *command, **operator)
 
 
 def console(world: World) -> None:
