@@ -34,6 +34,9 @@ def _grants(found: Principals) -> Iterator[Check]:
             yield warn(_NAME, sentence, f"`auditpipe access revoke {one.flag} --role {one.word}`")
         if one.note == granted.ALTERED:
             yield finding(_NAME, f"{one.role_name}, which {one.holder} has, was altered by other means", _LIST)
+        if one.note == granted.BY_OTHER_MEANS:
+            sentence = f"{one.role_name} is mapped to {one.holder} by other means than a grant"
+            yield warn(_NAME, sentence, "unmap it, if that is not meant")
 
 
 def _writers(found: Principals) -> Iterator[Check]:

@@ -33,6 +33,8 @@ _BACKEND = "backend:"
 
 #: The note about a grant whose role allows something else than its name says.
 ALTERED = "its role was altered by other means"
+#: The note about one that no tool of ours makes.
+BY_OTHER_MEANS = "mapped by other means: end it there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ def grants_of(found: Principals) -> Iterator[Grant]:
             for backend_role in principals.members(mapping, "backend_roles"):
                 yield _noted(replace(made, user=backend_role, backend=True), name)
             for other in outside(mapping):
-                yield replace(made, user=other, note="mapped by other means: end it there")
+                yield replace(made, user=other, note=made.note or BY_OTHER_MEANS)
     for user, entry in found.users.items():
         for name in own_roles(entry):
             if (made := given.get(name)) is not None:

@@ -1,13 +1,15 @@
 """Who looked: the node's own record of who searched, read, exported, was refused, or changed access.
 
 The node writes it for every way in (`plugins.security.audit.type: internal_opensearch`), Dashboards and curl included;
-no reader can leave it out. Tools add their name and the purpose in `X-Opaque-Id`, which is the reader's own word.
+no reader can leave it out. Tools add their name and the purpose in `X-Opaque-Id`, which is the reader's own word: it
+makes an export of a search, which nobody gains by, and never something smaller of something greater.
 """
 
 import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
@@ -27,19 +29,18 @@ _READS = {
     "indices:data/read/point_in_time/create": "searched",
     "indices:data/read/scroll": "searched",
 }
-#: The same, said better where the tool says what it is.
-_BY_TOOL = {
-    "export": "exported",
-    "console export": "exported",
-    "verify": "verified",
-    "tail": "followed",
-    "show": "looked at",
-}
-_ABOUT_ACCESS = {"access grant": "granted", "access revoke": "revoked"}
+#: The tools whose searches are exports.
+_EXPORTS = frozenset({"export", "console export"})
+#: What was asked for by a request for the version that says so, and what was done, if a change of Security followed.
+_ABOUT_ACCESS = {"access grant": "asked to grant", "access revoke": "asked to revoke"}
+_DONE = {"asked to grant": "granted", "asked to revoke": "revoked"}
+_CHANGED = "changed Security"
+#: A grant is some requests, one after the other.
+_FOLLOWS = timedelta(seconds=60)
 _BY_CATEGORY = {
     "FAILED_LOGIN": "failed to sign in",
     "MISSING_PRIVILEGES": "was refused",
-    "COMPLIANCE_INTERNAL_CONFIG_WRITE": "changed Security",
+    "COMPLIANCE_INTERNAL_CONFIG_WRITE": _CHANGED,
 }
 #: A request for the version, which `access grant` sends so that its reason is on record.
 _VERSION = "cluster:monitor/main"
@@ -51,7 +52,7 @@ _TOOL = re.compile(
 _OF_A_PAGE = frozenset({"search_after", "pit", "track_total_hits", "size", "sort", "from"})
 _OF_ONE_SEARCH = ("user", "address", "did", "tool", "purpose")
 #: Each of these is something of its own.
-_APART = frozenset({"looked at", *_ABOUT_ACCESS.values(), *_BY_CATEGORY.values()})
+_APART = frozenset({"looked at", *_DONE, *_DONE.values(), *_BY_CATEGORY.values()})
 _BATCH = 500
 #: Newest first; in one index `_seq_no` tells records of one millisecond apart.
 _ORDER = [{"@timestamp": "desc"}, {"_index": "desc"}, {"_seq_no": "desc"}]
@@ -83,7 +84,8 @@ class Look:
     """What one person did: one request, or `requests` that are the pages of one search or export.
 
     `time` is that of the first and `last` that of the last (RFC 3339). `tool` and `purpose` are the reader's own word,
-    all else is the node's. `about`: the id of the event, the query (JSON), or what was refused.
+    and that a search is an export; all else is the node's. `about`: the id of the event, the query (JSON), or what was
+    refused.
     """
 
     time: str
@@ -105,13 +107,19 @@ def looks(client: OpenSearch, filters: LookFilters) -> Iterator[Look]:
     """What is on record, newest first. NotAllowed for anyone but a Super Admin; OutOfReach.
 
     The record of a request is there a few seconds after it. Requests of one search or export that follow each other are
-    one look: who pages by hand is not hidden behind the first page.
+    one look: who pages by hand is not hidden behind the first page. Whoever said that they would grant access has
+    granted it only where the node has a change of Security by them right after it.
     """
     current: Look | None = None
+    changed: dict[str, str] = {}
     for record in _records(client, filters):
         look = look_of(record)
         if look is None:
             continue
+        if look.did == _CHANGED:
+            changed[look.user] = look.time
+        elif look.did in _DONE and _follows(look.time, changed.get(look.user)):
+            look = replace(look, did=_DONE[look.did])
         joined = None if current is None else _joined(current, look)
         if current is not None and joined is None:
             yield current
@@ -179,7 +187,17 @@ def _did(record: Mapping[str, Any], tool: str) -> str | None:
         return None
     if _is_about_the_record(record):
         return "looked who looked"
-    return _BY_TOOL.get(tool, _READS[privilege])
+    return "exported" if tool in _EXPORTS and _READS[privilege] == "searched" else _READS[privilege]
+
+
+def _follows(asked: str, changed: str | None) -> bool:
+    """Whether the next change of the same person came right after it."""
+    if changed is None:
+        return False
+    try:
+        return datetime.fromisoformat(changed) - datetime.fromisoformat(asked) <= _FOLLOWS
+    except (ValueError, TypeError):  # no times that the node writes
+        return False
 
 
 def _is_about_the_record(record: Mapping[str, Any]) -> bool:

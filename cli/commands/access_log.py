@@ -44,7 +44,7 @@ def log(
     """Who searched, looked at an event, exported, was refused or changed access, newest first. For Super Admins.
 
     The node writes this record, whichever tool was used, a few seconds after each request. Tool and purpose are the
-    reader's own word, all else is the node's. The pages of one search or export are one line.
+    reader's own word, and that a search is an export; all else is the node's. The pages of one search are one line.
     An event that someone saw in a list is not found by --event: the node knows the query, not its answer.
 
     \b

@@ -40,8 +40,9 @@ def command(
 ) -> None:
     """Write all matching events to FILE, oldest first, and FILE.manifest.json.
 
-    Any number, in constant memory. Both files appear when all is done, or neither. The end of the range is --until, or
-    the moment that the export begins. `auditpipe verify FILE` checks it later; CSV is for spreadsheets and can't be.
+    Any number: memory grows with the number of streams alone. Both files appear when all is done, or neither. The end
+    of the range is --until, or the moment that the export begins. `auditpipe verify FILE` checks it later; CSV is for
+    spreadsheets and can't be.
 
     \b
       auditpipe export --since 2026-01 --until 2026-02 --to january.ndjson --purpose 'audit 2026-17'

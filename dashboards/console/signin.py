@@ -15,8 +15,9 @@ from auditpipe.schemas.errors import NotAllowed, SettingsError
 _FAILED = "Wrong name or password, or no role that may look."
 _NOT_TAKEN = "This token is not taken, or no role of it may look."
 _OUT, _ENDED = "You have signed out.", "Your session has ended. Sign in again to go on."
-#: Characters of a name or a password: both in UTF-8 and base64 still fit the 8 kB that OpenSearch takes for headers.
-_LONGEST = 400
+#: Characters of a password, and of a name, which is the id of an event's user: both in UTF-8 and base64 still fit the
+#: 8 kB that OpenSearch takes for headers.
+_LONGEST, _LONGEST_NAME = 400, 256
 _LONGEST_TOKEN = 7_000
 _TOKEN_LENGTH = 43  # characters of 32 bytes in base64
 
@@ -41,19 +42,20 @@ def sign_in(visit: Visit) -> Response:
     by_token = "bearer" in form
     name = None if by_token else form.get("name", "").strip()
     keys = (f"address {visit.address}", *([f"name {name}"] if name is not None else []))
-    if wait := visit.console.throttle.wait(keys):
+    if wait := visit.console.throttle.enter(keys):
         return _too_many(visit, next_page, wait)
     failed = _NOT_TAKEN if by_token else _FAILED
     try:
         caller = _of_token(form["bearer"]) if name is None else _of_password(name, form.get("password", ""))
-    except SettingsError:
+    except SettingsError as error:
+        _record_failure(visit, None, error)
         return _page(visit, next_page, failed, 401, by_token=by_token)
     try:
         session = person.sign_in(visit.console.settings, caller)
     except NotAllowed as error:
-        visit.console.throttle.failed(keys)
         _record_failure(visit, name, error)
         return _page(visit, next_page, failed, 401, by_token=by_token)
+    visit.console.throttle.succeeded(keys)
     return _begun(visit, session, next_page)
 
 
@@ -76,15 +78,15 @@ def local(path: str | None) -> str:
 def _vouched(visit: Visit, vouched: Identity, next_page: str | None) -> Response:
     """Whoever a proxy has signed in. What the node does not take is said on a page, which leads nowhere in circles."""
     keys = (f"address {visit.address}" if vouched.is_token else f"vouched {vouched.value}",)
-    if wait := visit.console.throttle.wait(keys):
+    if wait := visit.console.throttle.enter(keys):
         return _too_many(visit, next_page, wait)
     name = None if vouched.is_token else vouched.value
     try:
         session = person.sign_in(visit.console.settings, vouched.caller(visit.address), expected=name)
     except (NotAllowed, SettingsError) as error:
-        visit.console.throttle.failed(keys)
         _record_failure(visit, name, error)
         raise NotAllowed(f"whom the proxy names does not get in: {error}") from None
+    visit.console.throttle.succeeded(keys)
     return _begun(visit, session, next_page)
 
 
@@ -104,7 +106,7 @@ def _begun(visit: Visit, session: Session, next_page: str | None) -> Response:
 
 
 def _of_password(name: str, password: str) -> Caller:
-    if not name or not password or max(len(name), len(password)) > _LONGEST:
+    if not 0 < len(name) <= _LONGEST_NAME or not 0 < len(password) <= _LONGEST:
         raise SettingsError("expected a name and a password")
     return basic(name, password)
 
@@ -120,7 +122,7 @@ def _record_failure(visit: Visit, name: str | None, error: Exception) -> None:
     """What was typed for a name that nobody has ever used here may be a password: its name is concealed then."""
     if isinstance(error, person.NoRole):  # they are who they say they are, and no role lets them look
         about, reason = _about(error.user), "account_inactive"
-    elif name is None:
+    elif name is None or len(name) > _LONGEST_NAME:
         about, reason = {"target": {"type": "user"}}, "bad_credentials"
     else:
         about, reason = _about(name), "bad_credentials" if name in visit.console.known else "unknown_account"

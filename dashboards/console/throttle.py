@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 #: So many failures of one address, or for one name, in so many seconds; then wait until the first is as old.
 FAILURES = 10
@@ -19,21 +19,30 @@ class Throttle:
         self._failed: dict[str, deque[float]] = {}
         self._lock = threading.Lock()
 
-    def wait(self, keys: Iterable[str]) -> float:
-        """Seconds until the next try is taken; 0 where it is taken now."""
+    def enter(self, keys: Collection[str]) -> float:
+        """Seconds until the next try is taken; 0 where it is taken now.
+
+        It counts as a failure until it has succeeded, so that tries side by side are no more than one after the other.
+        """
         now = self._clock()
         with self._lock:
             times = [self._failed[key] for key in keys if key in self._failed]
-            return max((_wait(failed, now) for failed in times), default=0.0)
-
-    def failed(self, keys: Iterable[str]) -> None:
-        """Take note of a failure."""
-        now = self._clock()
-        with self._lock:
+            if wait := max((_wait(failed, now) for failed in times), default=0.0):
+                return wait
             if len(self._failed) > _MOST_KEYS:
                 self._failed = {key: times for key, times in self._failed.items() if times[-1] > now - WINDOW_S}
             for key in keys:
                 self._failed.setdefault(key, deque(maxlen=FAILURES)).append(now)
+            return 0.0
+
+    def succeeded(self, keys: Collection[str]) -> None:
+        """Take back what `enter` counted."""
+        with self._lock:
+            for key in keys:
+                if failed := self._failed.get(key):
+                    failed.pop()
+                if not failed:
+                    self._failed.pop(key, None)
 
 
 def _wait(failed: deque[float], now: float) -> float:

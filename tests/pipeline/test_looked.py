@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opensearchpy.exceptions import TransportError
 
-from auditpipe.pipeline import roles
-from auditpipe.pipeline.looked import look_of
+from auditpipe.pipeline import looked, roles
+from auditpipe.pipeline.looked import LookFilters, look_of
 from auditpipe.schemas.settings import Settings
 from tests.builders import event
 from tests.conftest import RealOpenSearch
@@ -166,6 +166,54 @@ JUNK = st.text() | st.integers() | st.none() | st.lists(st.text()) | st.dictiona
 def test_any_record_is_told_or_left_out(privilege: str, record: dict[str, Any]) -> None:
     look = look_of({"audit_request_privilege": privilege, **record})
     assert look is None or all(isinstance(value, (str, int)) for value in look.as_dict().values())
+
+
+def record_of(privilege: str, tool: str, **given: Any) -> dict[str, Any]:
+    headers = {"X-Opaque-Id": f"auditpipe/9 {tool}"}
+    fields = {"audit_request_privilege": privilege, "audit_transport_headers": headers, **given}
+    return {"audit_request_effective_user": "eve", "@timestamp": "2026-11-28T10:00:00.000+00:00", **fields}
+
+
+def test_no_tools_name_makes_something_smaller_of_a_search() -> None:
+    for tool in ("verify", "show", "tail", "search", "access grant"):
+        look = look_of(record_of("indices:data/read/search", tool))
+        assert look is not None and (look.did, look.tool) == ("searched", tool)
+    look = look_of(record_of("indices:data/read/get", "export"))
+    assert look is not None and look.did == "looked at"
+
+
+def test_a_grant_is_one_where_the_node_has_a_change_by_the_same_person_right_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def change(user: str, time_: str) -> dict[str, Any]:
+        category = {"audit_category": "COMPLIANCE_INTERNAL_CONFIG_WRITE", "audit_request_effective_user": user}
+        return {**category, "@timestamp": f"2026-11-28T{time_}.000+00:00"}
+
+    def asked(user: str, time_: str, tool: str = "access grant") -> dict[str, Any]:
+        at = f"2026-11-28T{time_}.000+00:00"
+        return record_of("cluster:monitor/main", tool, audit_request_effective_user=user, **{"@timestamp": at})
+
+    newest_first = [
+        asked("mallory", "10:09:00"),
+        change("super", "10:08:00"),
+        asked("super", "10:07:59", "access revoke"),
+        asked("mallory", "10:05:00"),
+        change("super", "10:01:01"),
+        asked("super", "10:01:00"),
+        asked("super", "10:00:00"),
+        change("super", "no time"),
+        asked("super", "09:00:00"),
+    ]
+    monkeypatch.setattr(looked, "_records", lambda *_: iter(newest_first))
+    told = [(look.user, look.did) for look in looked.looks(None, LookFilters()) if look.did != "changed Security"]  # type: ignore[arg-type]
+    assert told == [
+        ("mallory", "asked to grant"),
+        ("super", "revoked"),
+        ("mallory", "asked to grant"),
+        ("super", "granted"),
+        ("super", "asked to grant"),
+        ("super", "asked to grant"),
+    ]
 
 
 def test_a_tool_that_claims_to_be_ours_is_told_as_it_says_and_no_more() -> None:

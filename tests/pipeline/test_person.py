@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from auditpipe.pipeline import roles
+from auditpipe.pipeline import doctor_people, granted, roles
 from auditpipe.pipeline.access import Grant
 from auditpipe.pipeline.person import of, standing
 from auditpipe.pipeline.principals import Principals
@@ -54,3 +54,15 @@ def test_an_ended_grant_shuts_out_of_all() -> None:
     ended = type(person)("ada", False, (*person.grants, Grant("ada", "auditor", "acme", until=1)), (), False)
     assert not ended.may_look
     assert any("has ended" in line for line in ended.sentences())
+
+
+@pytest.mark.parametrize("mapping", [{"hosts": ["10.0.0.1"]}, {"and_backend_roles": [["a", "b"]]}])
+def test_a_role_of_a_grants_name_that_was_widened_or_mapped_by_other_means_is_a_finding(
+    mapping: dict[str, list[object]],
+) -> None:
+    mine = granted.limited_role(Grant("", "admin", "x")).body()
+    wide = {"description": "auditpipe: x", **READS_ALL}
+    for role, level, said in ((mine, "warn", "by other means than a grant"), (wide, "finding", "was altered by")):
+        found = Principals({"audit_admin__x": role}, {"audit_admin__x": mapping}, {})
+        [check] = doctor_people.examine(found)
+        assert (check.level.value, said in check.sentence) == (level, True), check

@@ -97,19 +97,30 @@ def test_the_one_that_was_idle_longest_makes_room(clock: Clock, monkeypatch: pyt
 def test_so_many_failures_then_a_wait_until_the_first_is_old(clock: Clock) -> None:
     held = Throttle(clock)
     for _ in range(throttle.FAILURES):
-        assert held.wait(["address a", "name n"]) == 0
-        held.failed(["address a"])
+        assert held.enter(["address a"]) == 0
         clock.now += 1
-    assert held.wait(["address a", "name n"]) == throttle.WINDOW_S - throttle.FAILURES
-    assert held.wait(["address b"]) == 0
+    assert held.enter(["address a", "name n"]) == throttle.WINDOW_S - throttle.FAILURES
+    assert held.enter(["address b"]) == 0
     clock.now = throttle.WINDOW_S
-    assert held.wait(["address a"]) == 0
+    assert held.enter(["address a"]) == 0
+
+
+def test_tries_side_by_side_are_counted_before_they_have_failed_and_success_is_no_failure(clock: Clock) -> None:
+    held = Throttle(clock)
+    for _ in range(3 * throttle.FAILURES):
+        assert held.enter(["address a", "name n"]) == 0
+        held.succeeded(["address a", "name n"])
+    assert held._failed == {}
+    # None of these has an answer yet.
+    assert [held.enter(["name n"]) > 0 for _ in range(throttle.FAILURES + 2)] == [False] * throttle.FAILURES + [
+        True
+    ] * 2
 
 
 def test_the_memory_of_failures_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle, "_MOST_KEYS", 10)
     held = Throttle(clock)
     for number in range(50):
-        held.failed([f"name {number}"])
+        held.enter([f"name {number}"])
         clock.now += throttle.WINDOW_S / 5
     assert len(held._failed) <= 12

@@ -75,6 +75,15 @@ def test_sign_ins_failures_and_sign_outs_are_on_record(opensearch: RealOpenSearc
     assert {event.service.name for event in fresh.events.events} == {"auditpipe-console"}
 
 
+def test_what_can_be_no_name_and_password_is_on_record_without_what_was_typed(fresh: Served) -> None:
+    with fresh.browser() as browser:
+        for given, password in (("", "x"), ("n" * 257, "x"), ("ada", ""), ("ada", "p" * 401)):
+            assert sign_in(browser, given, password).status_code == 401
+    assert fresh.events.actions == ["user.login_failed"] * 4
+    for event in fresh.events.events:
+        assert (event.event.reason, event.user.id) == ("bad_credentials", None)
+
+
 def test_who_can_not_be_put_on_record_does_not_get_in(fresh: Served, admin) -> None:
     def full(*_args: object, **_kwargs: object) -> None:
         raise SpoolFull("the spool has reached its limit")
@@ -89,7 +98,7 @@ def test_who_can_not_be_put_on_record_does_not_get_in(fresh: Served, admin) -> N
 
 def test_after_ten_failures_nobody_is_asked_for_a_while(fresh: Served, admin) -> None:
     for _ in range(throttle.FAILURES - 1):
-        fresh.console.throttle.failed(["address 127.0.0.1"])
+        fresh.console.throttle.enter(["address 127.0.0.1"])
     with fresh.browser() as browser:
         assert sign_in(browser, "nobody", "x").status_code == 401
         answer = sign_in(browser, admin.get("username"), admin.password)
