@@ -138,6 +138,8 @@ class Adopter:
                     self._connection.deliver(batch.entries, batch.count)
                 backlog.acknowledge(batch.end)
                 self.sent += batch.count
+                if not backlog.is_noted:  # the disk is full, and the next look would send it all again
+                    backlog.discard(-1, 0, active=None)
         finally:
             if self.sent > before:
                 log.info("%s: %d events that its process left are sent", backlog.folder, self.sent - before)

@@ -17,7 +17,8 @@ from auditpipe.emitters.options import SpoolOptions
 from auditpipe.emitters.spool import folder as folders
 from auditpipe.emitters.spool.backlog import Backlog
 from auditpipe.emitters.spool.folder import Folder
-from auditpipe.emitters.spool.writer import NoSpace, Retired, Writer
+from auditpipe.emitters.spool.refusal import NoSpace
+from auditpipe.emitters.spool.writer import Retired, Writer
 from auditpipe.emitters.transport import Stats
 from auditpipe.emitters.worker import Worker
 from auditpipe.schemas import identity
@@ -31,6 +32,7 @@ __all__ = ["SpoolOptions", "SpoolTransport"]
 _IDLE_SECONDS = 0.5
 _KEEP_SECONDS = 0.5
 _DISCARD_EVERY = 20
+_START_AGAIN_SECONDS = 1.0
 
 
 class SpoolTransport:
@@ -76,6 +78,8 @@ class SpoolTransport:
         self._gone = 0  # lost by damage of the disk, or with a folder that was removed
         self._rounds = 0
         self._started = False
+        self._start_at = 0.0
+        self._unstarted: str | None = None
         self._homeless: str | None = None
         self._sending = threading.Lock()  # taken before _lock
         cap = self.options.retry_cap
@@ -94,24 +98,30 @@ class SpoolTransport:
         if self._homeless is not None:
             raise SpoolError(self._homeless)
         try:
-            ticket = (self._writer if self._writer and self._started else self._open()).append(payload)
+            ticket = (self._writer or self._open()).append(payload)
         except NoSpace:
             self._make_room()
             ticket = self._open().append(payload)
         except Retired:
             ticket = self._open().append(payload)  # waits for the folder that takes over
-        if self._sender.idle:
+        if not self._started:
+            self._start()
+        elif self._sender.idle:
             self._sender.wake()
         return ticket
 
     def settle(self, ticket: int) -> None:
-        """With `fsync` `always`: return when the event is on the disk. SpoolError: the disk refused."""
+        """With `fsync` `always`: return when the event is on the disk. SpoolError: the disk refused.
+
+        So it is with `interval` while there is no thread that would do it.
+        """
         writer = self._writer
-        if writer is not None and self.options.fsync == "always":
+        if writer is not None and (self.options.fsync == "always" or not self._started):
             writer.sync(ticket)
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that was appended here before is acknowledged, at most `timeout` seconds."""
+        self._start(at_once=True)
         with self._done:
             target = self._acknowledged + self._gone + self._spooled
             return self._done.wait_for(lambda: self._acknowledged + self._gone >= target, max(timeout, 0))
@@ -120,10 +130,12 @@ class SpoolTransport:
         """Wait until nothing of dead processes is left in the spool, at most `timeout` seconds."""
         if self._writer is None:
             self._open()
+        self._start(at_once=True)
         return self._adopter.drained(timeout)
 
     def stats(self) -> Stats:
         """What is where; `refused` is the AuditLog's to fill."""
+        self._start()
         writer, backlog, adopter = self._writer, self._backlog, self._adopter
         own_oldest = backlog.oldest() if backlog and self._spooled else None
         oldest = [moment for moment in (adopter.oldest, own_oldest) if moment is not None]
@@ -134,13 +146,14 @@ class SpoolTransport:
             oldest=max(time.time() - min(oldest), 0.0) if oldest else None,
             waiting_bytes=adopter.waiting_bytes + own_bytes,
             damaged_bytes=adopter.damaged_bytes + (backlog.damaged_bytes if backlog else 0),
-            problem=self._homeless or next((worker.problem for worker in self._workers if worker.problem), None),
+            problem=self._homeless or self._unstarted or next(filter(None, (w.problem for w in self._workers)), None),
             limit_bytes=self.options.limit_bytes,
             state="full" if self._homeless else writer.state if writer else "ok",
         )
 
     def close(self, timeout: float) -> None:
         """Send what there is for at most `timeout` seconds, stop, and leave the rest for the next process."""
+        self._start(at_once=True)
         with self._lock:
             if self._closed:
                 return
@@ -149,7 +162,9 @@ class SpoolTransport:
             return
         deadline = time.monotonic() + timeout
         while not self.flush(min(0.2, timeout)) and time.monotonic() < deadline:
-            if self._sender.failures:  # where nobody listens waiting changes nothing: the events are safe
+            if (
+                self._sender.failures or not self._started
+            ):  # where nobody listens waiting changes nothing: the events are safe
                 break
         for worker in self._workers:
             worker.stop()
@@ -183,26 +198,40 @@ class SpoolTransport:
                 raise SpoolError(f"{self.spool}: this AuditLog is closed")
             if self._writer is None:
                 self._folder, self._backlog, self._writer = self._make_folder()
-            if not self._started:
+            return self._writer
+
+    def _start(self, *, at_once: bool = False) -> None:
+        """Start the threads, the first event is in the spool by then. Where no thread can be had it is tried again."""
+        if self._started or self._writer is None or (not at_once and time.monotonic() < self._start_at):
+            return
+        with self._lock:
+            if self._started or self._closed:
+                return
+            try:
                 for worker in self._workers:
                     worker.start()
-                self._started = True
-            return self._writer
+            except SpoolError as error:
+                self._start_at = time.monotonic() + _START_AGAIN_SECONDS
+                if self._unstarted is None:
+                    log.warning("audit events wait: %s", error)
+                self._unstarted = str(error)
+            else:
+                self._started, self._unstarted = True, None
 
     def _make_folder(self) -> tuple[Folder, Backlog, Writer]:
         is_durable = self.options.fsync != "off"
         folder = folders.create(self.spool, identity.new_event_id(time.time_ns()), durable=is_durable)
-        writer = Writer(folder.path, fsync=self.options.fsync, limit_bytes=self.options.limit_bytes)
-        return folder, Backlog(folder.path), writer
+        with folders.undone_on_failure(folder):
+            backlog = Backlog(folder.path)
+            backlog.prepare()
+            return folder, backlog, Writer(folder.path, fsync=self.options.fsync, limit_bytes=self.options.limit_bytes)
 
     def _make_room(self) -> None:
         """The disk is full: what was acknowledged is kept no longer, whoever emitted it."""
         writer, backlog = self._writer, self._backlog
         log.warning("%s: the disk is full; events that were acknowledged are removed", self.spool)
         if writer is not None and backlog is not None:
-            backlog.discard(-1, 0, active=writer.position.segment)
-            # With an older mark what comes next would look acknowledged.
-            writer.start_over(backlog.acknowledged, partial(backlog.acknowledge, durable=True))
+            _give_up_kept(writer, backlog)
         self._adopter.make_room()
 
     def _move(self) -> None:
@@ -215,21 +244,19 @@ class SpoolTransport:
             why = f"{folder.path} was removed while its process was running"
             try:
                 made = self._make_folder()
-            except SpoolError as error:
-                self._homeless = f"{why}, and another can't be made: {error}"
+                with folders.undone_on_failure(made[0]):
+                    moved = writer.hand_over(backlog.acknowledged, why, made[2])
+            except Exception as error:
+                self._homeless = f"{why}, and no other can take over: {error}"
                 raise
-            waiting = writer.retire(backlog.acknowledged, why)
-            for payload in waiting:
-                made[2].append(payload)
-            made[2].sync()
-            gone = writer.waiting_count - len(waiting)
+            gone = writer.waiting_count - moved
             with self._done:
                 self._gone += gone
                 self._folder, self._backlog, self._writer = made
                 self._done.notify_all()
             self._homeless = None
             folder.release()
-            log.error("%s; %d events go on in another folder, %d are gone", why, len(waiting), gone)
+            log.error("%s; %d events go on in another folder, %d are gone", why, moved, gone)
 
     def _send(self) -> float:
         """One chunk of ours; the sender's rest after it in seconds."""
@@ -255,6 +282,8 @@ class SpoolTransport:
             writer.acknowledged(batch)
             self._acknowledged += batch.count
             self._done.notify_all()
+        if not backlog.is_noted:  # the disk is full
+            _give_up_kept(writer, backlog)
         if self._spooled < count:
             time.sleep(self.options.linger)  # events that come together go together
         return 0.0
@@ -267,7 +296,11 @@ class SpoolTransport:
     def _keep(self) -> float:
         """Sync what is due and now and then remove old segments; the keeper's rest in seconds."""
         if self._writer is not None and self._writer.has_vanished():
-            self._move()
+            try:
+                self._move()
+            except NoSpace:
+                self._adopter.make_room()
+                raise
         if self._writer is not None and self._backlog is not None:
             self._writer.sync_if_due()
             if self._rounds % _DISCARD_EVERY == 0:
@@ -275,3 +308,10 @@ class SpoolTransport:
                 self._backlog.discard(self.options.keep_seconds, self.options.keep_bytes, active=active)
             self._rounds += 1
         return _KEEP_SECONDS
+
+
+def _give_up_kept(writer: Writer, backlog: Backlog) -> None:
+    """Remove what is acknowledged, the segment that is open too if all of it is."""
+    backlog.discard(-1, 0, active=writer.position.segment)
+    # With an older mark what comes next would look acknowledged.
+    writer.start_over(lambda: backlog.acknowledged, partial(backlog.acknowledge, durable=True))

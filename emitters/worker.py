@@ -5,7 +5,7 @@ import random
 import threading
 from collections.abc import Callable
 
-from auditpipe.schemas.errors import NotAllowed, NotFinished
+from auditpipe.schemas.errors import NotAllowed, NotFinished, SpoolError
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,13 @@ class Worker:
         return self._stopped.is_set()
 
     def start(self) -> None:
-        """Begin; a second time changes nothing."""
+        """Begin; a second time changes nothing. SpoolError: the process may have no more threads just now."""
         if self._thread.ident is None:
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError as error:
+                limits = "raise the limit of processes (ulimit -u, or the container's limit of pids)"
+                raise SpoolError(f"no thread can be started to send what waits: {error}; {limits}") from error
 
     def wake(self) -> None:
         """There is work."""
@@ -53,8 +57,9 @@ class Worker:
         self._woken.set()
 
     def join(self, timeout: float) -> bool:
-        """Wait for the end, at most `timeout` seconds; whether it has come."""
-        self._thread.join(timeout)
+        """Wait for the end, at most `timeout` seconds; whether it has come. One that never began has ended."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def _run(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from auditpipe.emitters.spool import frames
+from auditpipe.emitters.spool.refusal import is_full, refusal
 from auditpipe.schemas.errors import SpoolError
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,11 @@ def segment_path(folder: Path, number: int) -> Path:
     return folder / f"{number:08d}.seg"
 
 
+def mark_path(folder: Path) -> Path:
+    """The file that says how far the folder is acknowledged."""
+    return folder / _ACKNOWLEDGED
+
+
 def segments(folder: Path) -> list[int]:
     """The numbers of the segments that are there, in order; none where the folder is gone. OSError: unreadable."""
     try:
@@ -54,17 +60,19 @@ def segments(folder: Path) -> list[int]:
 
 
 def read_mark(folder: Path) -> Position:
-    """How far the folder is acknowledged; its beginning where nothing is, or where the mark is damaged.
+    """How far the folder is acknowledged; its beginning where nothing is, or where the mark is damaged or empty.
 
     SpoolError if it can't be read. Needs no lock.
     """
     first = Position(0, 0)
     try:
-        data = (folder / _ACKNOWLEDGED).read_bytes()
+        data = mark_path(folder).read_bytes()
     except FileNotFoundError:
         return first
     except OSError as error:
         raise SpoolError(f"{folder}: what was acknowledged can't be read: {error}") from error
+    if not data:  # what a full disk leaves of the first one
+        return first
     if len(data) != _MARK.size or zlib.crc32(data[:-4]) != _MARK.unpack(data)[2]:
         log.warning("%s: the acknowledgement mark is damaged; everything is sent again", folder)
         return first
@@ -82,11 +90,15 @@ def sync_directory(folder: Path) -> None:
 
 
 class Backlog:
-    """What waits in one folder. Only the holder of the folder's lock may use it."""
+    """What waits in one folder. Only the holder of the folder's lock may use it.
+
+    `is_noted`: what was acknowledged last is on the disk, and not in memory alone, as where the disk is full.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.acknowledged = read_mark(folder)
+        self.is_noted = True
         self.damaged_bytes = 0
 
     def read(self, limit: Position | None, max_bytes: int, max_count: int) -> Batch | None:
@@ -102,22 +114,30 @@ class Backlog:
                 return batch
         return None
 
+    def prepare(self) -> None:
+        """Write the first mark: those after it take no more room. NoSpace: there is none for it, nor for an event."""
+        try:
+            self._note(self.acknowledged, durable=False)
+        except OSError as error:
+            raise refusal(f"{mark_path(self.folder)}: can't be written", error) from error
+
     def acknowledge(self, end: Position, *, durable: bool = False) -> None:
         """Remember that everything before `end` is acknowledged. SpoolError if it can't be written.
 
         Power loss may bring back an older mark, and events are sent twice; `durable` is for where that would be wrong.
+        On a full disk it is remembered in memory: else nothing could be removed, and the disk would stay full.
         """
-        data = struct.pack(">QQ", end.segment, end.offset)
         try:
-            descriptor = os.open(self.folder / _ACKNOWLEDGED, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                os.pwrite(descriptor, data + struct.pack(">I", zlib.crc32(data)), 0)
-                if durable:
-                    os.fdatasync(descriptor)
-            finally:
-                os.close(descriptor)
+            self._note(end, durable=durable)
+            self.is_noted = True
         except OSError as error:
-            raise SpoolError(f"{self.folder}: what was acknowledged can't be noted: {error}") from error
+            if not is_full(error):
+                raise SpoolError(f"{self.folder}: what was acknowledged can't be noted: {error}") from error
+            if self.is_noted:
+                log.warning("%s: the disk is full: what was acknowledged can't be noted, and is not kept", self.folder)
+            self.is_noted = False
+            if durable:
+                self._forget()
         self.acknowledged = end
 
     def waiting(self, limit: Position | None = None) -> int:
@@ -156,6 +176,24 @@ class Backlog:
             else:
                 kept += status.st_size
         return kept
+
+    def _note(self, end: Position, *, durable: bool) -> None:
+        data = struct.pack(">QQ", end.segment, end.offset)
+        descriptor = os.open(mark_path(self.folder), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.pwrite(descriptor, data + struct.pack(">I", zlib.crc32(data)), 0)
+            if durable:
+                os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _forget(self) -> None:
+        """Without a mark all is sent again: better than one that is too far. It needs no room."""
+        try:
+            mark_path(self.folder).unlink(missing_ok=True)
+            sync_directory(self.folder)
+        except OSError as error:
+            raise SpoolError(f"{self.folder}: what was acknowledged can't be noted: {error}") from error
 
     def _is_done(self, number: int) -> bool:
         """An empty one is what a process leaves that is killed before its first event, or between two segments."""

@@ -7,6 +7,7 @@ the owner.
 
 import contextlib
 import fcntl
+import itertools
 import os
 import shutil
 import time
@@ -16,7 +17,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Self
 
-from auditpipe.emitters.spool.backlog import segments, sync_directory
+from auditpipe.emitters.spool.backlog import mark_path, segment_path, segments, sync_directory
+from auditpipe.emitters.spool.refusal import refusal
 from auditpipe.schemas.errors import SpoolError
 
 _LOCK = "owner.lock"
@@ -45,6 +47,15 @@ class Folder:
     def __exit__(self, *_: object) -> None:
         self.release()
 
+    def own(self, final: Path) -> None:
+        """Lock a folder that nobody sees yet, and show it under its name. OSError, and SpoolError if another has it."""
+        descriptor = _lock(self.path)
+        if descriptor is None:
+            raise SpoolError(f"the spool {final} is owned by another process")
+        self._descriptors = (descriptor,)
+        self.path.rename(final)
+        self.path = final
+
     def release(self) -> None:
         """Give it up: the next process may adopt it."""
         for descriptor in self._descriptors:
@@ -65,6 +76,19 @@ class Folder:
         shutil.rmtree(hidden)
         self.release()
 
+    def undo(self) -> None:
+        """Take back a folder that was just made, and give it up. Opens nothing: descriptors may be what was missing."""
+        hidden = self.path if is_hidden(self.path) else self.path.with_name(f"{_HIDDEN}{self.path.name}")
+        with self, contextlib.suppress(OSError):  # what stays is sent or removed by who looks for dead processes
+            self.path.rename(hidden)
+            for number in itertools.count(1):
+                if not segment_path(hidden, number).exists():
+                    break
+                segment_path(hidden, number).unlink()
+            mark_path(hidden).unlink(missing_ok=True)
+            (hidden / _LOCK).unlink(missing_ok=True)
+            hidden.rmdir()
+
     @property
     def is_empty(self) -> bool:
         """No segment is left in it."""
@@ -76,24 +100,30 @@ def create(spool: Path, name: str, *, durable: bool = False) -> Folder:
 
     `durable`: its name, and those of the folders that had to be made for it, survive power loss.
     """
-    temporary, final = spool / f"{_HIDDEN}{name}", spool / name
+    folder, final = Folder(spool / f"{_HIDDEN}{name}", ()), spool / name
     made = [path for path in (spool, *spool.absolute().parents) if not path.exists()]
     try:
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_shared(spool)
-        temporary.mkdir(mode=0o700)
-        descriptor = _lock(temporary)
-        temporary.rename(final)
-        if durable:
-            for path in (final, *made):
+        folder.path.mkdir(mode=0o700)
+        with undone_on_failure(folder):
+            folder.own(final)
+            for path in (final, *made) if durable else ():
                 sync_directory(path.parent)
     except OSError as error:
-        raise SpoolError(
-            f"the spool {spool} can't be written: {error}; set AUDITPIPE_SPOOL_DIR to a folder that can"
-        ) from error
-    if descriptor is None:
-        raise SpoolError(f"the spool {final} is owned by another process")
-    return Folder(final, (descriptor,))
+        advice = "; set AUDITPIPE_SPOOL_DIR to a folder that can"
+        raise refusal(f"the spool {spool} can't be written", error, advice) from error
+    return folder
+
+
+@contextlib.contextmanager
+def undone_on_failure(folder: Folder) -> Iterator[None]:
+    """Take a folder that was just made back where the block fails, and pass on what it raised."""
+    try:
+        yield
+    except BaseException:
+        folder.undo()
+        raise
 
 
 def orphans(spool: Path) -> Iterator[Folder]:

@@ -1,28 +1,24 @@
 """Appends frames to segments. An event is in the spool when `append` returns, or not at all."""
 
-import errno
 import logging
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
 from auditpipe.emitters.spool import frames
 from auditpipe.emitters.spool.backlog import Batch, Position, segment_path, sync_directory
+from auditpipe.emitters.spool.refusal import NoSpace, refusal
 from auditpipe.emitters.transport import State
 from auditpipe.schemas.errors import SpoolError, SpoolFull
 
 log = logging.getLogger(__name__)
 
 
-class NoSpace(SpoolError):  # noqa: N818  # as in auditpipe.schemas.errors
-    """The disk is full. Nothing was appended."""
-
-
-class Retired(SpoolError):  # noqa: N818
+class Retired(SpoolError):  # noqa: N818  # as in auditpipe.schemas.errors
     """The folder is gone, and another writer has taken over."""
 
 
@@ -156,10 +152,10 @@ class Writer:
                 os.close(self._descriptor)
                 self._descriptor = -1
 
-    def start_over(self, acknowledged: Position, note: Callable[[Position], None]) -> None:
+    def start_over(self, acknowledged: Callable[[], Position], note: Callable[[Position], None]) -> None:
         """Empty the segment if all of it is acknowledged, `note`ing so first: sent twice is better than never."""
-        with self._lock:
-            if self._descriptor >= 0 and acknowledged == Position(self._segment, self._size):
+        with self._lock:  # asked under the lock: what another thread emptied may have grown to the same size again
+            if self._descriptor >= 0 and acknowledged() == Position(self._segment, self._size):
                 note(Position(self._segment, 0))
                 os.ftruncate(self._descriptor, 0)
                 self._size = 0
@@ -175,24 +171,42 @@ class Writer:
         ours = os.fstat(self._descriptor) if self._descriptor >= 0 else there
         return (there.st_ino, there.st_dev) != (ours.st_ino, ours.st_dev)
 
-    def retire(self, acknowledged: Position, why: str) -> list[bytes]:
-        """Take nothing more, for the reason `why`, and give back what waits: from memory and the open segment."""
+    def hand_over(self, acknowledged: Position, why: str, successor: "Writer") -> int:
+        """Bring what waits into the successor, then take nothing more, for the reason `why`; how many events that were.
+
+        What waits is in memory and in the open segment. Where the successor fails, this one goes on as it was.
+        """
         with self._lock:
             if self._descriptor < 0:
-                return []
+                return 0
+            waiting = self._waiting(acknowledged)
+            successor.take_over(waiting)
             self._closed_because = why
-            older = [payload for at, payload in self._recent if acknowledged <= at < Position(self._segment, 0)]
-            start = acknowledged.offset if acknowledged.segment == self._segment else 0
-            data = os.pread(self._descriptor, self._size - start, start)
             os.close(self._descriptor)
             self._descriptor = -1
-        return older + [part.payload for part in frames.decode(data) if isinstance(part, frames.Frame)]
+        return len(waiting)
+
+    def take_over(self, payloads: Iterable[bytes]) -> None:
+        """Append and sync what another writer leaves. A failure closes this one: nothing of it counts."""
+        try:
+            for payload in payloads:
+                self.append(payload)
+            self.sync()
+        except BaseException:
+            self.abandon()
+            raise
 
     def abandon(self) -> None:
         """Close without the lock: in a child after fork, where a thread of the parent may have held it."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def _waiting(self, acknowledged: Position) -> list[bytes]:
+        older = [payload for at, payload in self._recent if acknowledged <= at < Position(self._segment, 0)]
+        start = acknowledged.offset if acknowledged.segment == self._segment else 0
+        data = os.pread(self._descriptor, self._size - start, start)
+        return older + [part.payload for part in frames.decode(data) if isinstance(part, frames.Frame)]
 
     def _count(self, size: int) -> None:
         # No call is between these three, and so no signal's handler.
@@ -255,7 +269,7 @@ class Writer:
         try:
             written = os.write(self._descriptor, frame)
         except OSError as error:
-            raise _refusal(f"{segment_path(self._folder, self._segment)}: can't be written", error) from error
+            raise refusal(f"{segment_path(self._folder, self._segment)}: can't be written", error) from error
         if written != len(frame):  # the disk filled up in the middle: take the torn part back
             try:
                 os.ftruncate(self._descriptor, self._size)
@@ -273,7 +287,7 @@ class Writer:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise _refusal(f"{path}: can't be made", error) from error
+            raise refusal(f"{path}: can't be made", error) from error
         try:
             if self._fsync != "off":
                 if self._descriptor >= 0:
@@ -282,7 +296,7 @@ class Writer:
         except OSError as error:
             os.close(descriptor)
             path.unlink(missing_ok=True)  # it is made again when the disk is well
-            raise _refusal(f"{path}: the disk refused", error) from error
+            raise refusal(f"{path}: the disk refused", error) from error
         previous, self._descriptor, self._segment, self._size = self._descriptor, descriptor, number, 0
         if previous >= 0:
             os.close(previous)
@@ -320,8 +334,3 @@ class Writer:
         finally:
             os.close(descriptor)
         self._synced, self._last_sync = written, time.monotonic()
-
-
-def _refusal(what: str, error: OSError) -> SpoolError:
-    kind = NoSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else SpoolError
-    return kind(f"{what}: {error}")

@@ -1,0 +1,143 @@
+"""A process at its limits of threads and open files: the event goes to the disk, or the caller is told, and no more."""
+
+import errno
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auditpipe.emitters.spool import folder as folders
+from auditpipe.emitters.spool import writer as writers
+from auditpipe.emitters.spooled import SpoolOptions
+from auditpipe.schemas.errors import SpoolError
+from tests.emitters.peer import Peer
+from tests.emitters.test_delivery import eventually, log_to, unused_address
+from tests.emitters.test_full_disk import folders_in
+from tests.emitters.test_spool_faults import ids
+
+
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `threading` raises where pthread_create(3) says EAGAIN."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+@pytest.mark.parametrize("policy", ["raise", "continue"])
+def test_an_event_is_taken_without_a_thread_and_sent_once_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    with Peer() as peer, log_to(peer, tmp_path, on_failure=policy) as audit:
+        with monkeypatch.context() as limited:
+            no_threads(limited)
+            taken = [event.id for _ in range(3) if (event := audit.emit("user.login_succeeded"))]
+            assert len(taken) == 3
+            assert "no thread can be started" in (audit.stats().problem or "")
+            assert not audit.flush(0.1)
+        assert eventually(lambda: audit.stats().acknowledged == 3, 10)  # whoever only watches starts them too
+        assert audit.stats().problem is None
+        assert ids(peer) == taken
+
+
+def test_a_process_that_never_gets_a_thread_leaves_its_events_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as limited:
+        no_threads(limited)
+        with log_to(unused_address(), tmp_path, exit_timeout=30) as audit:
+            event = audit.emit("user.login_succeeded")
+    assert event is not None
+    with Peer() as peer, log_to(peer, tmp_path) as second:
+        assert second.drain(20)
+        assert event.id in ids(peer)
+
+
+@pytest.mark.parametrize(("fsync", "syncs"), [("interval", 2), ("off", 0)])
+def test_without_a_thread_each_emit_syncs_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fsync: Any, syncs: int
+) -> None:
+    calls = []
+    with log_to(unused_address(), tmp_path, spool=SpoolOptions(fsync=fsync)) as audit, monkeypatch.context() as limited:
+        no_threads(limited)
+        limited.setattr(os, "fdatasync", calls.append)
+        for _ in range(2):
+            audit.emit("user.login_succeeded")
+        assert len(calls) == syncs
+
+
+#: For each number of descriptors that are free: emits 20 times, and prints how many folders that left in a spool of its
+#: own, how many descriptors, and the last error; then emits without a limit.
+LIMITED = """
+    import os, resource, sys
+    from auditpipe.emitters import AuditLog
+    from auditpipe.schemas.errors import SpoolError
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for free in range(4):
+        spool = f"{sys.argv[1]}/{free}"
+        os.mkdir(spool, 0o700)
+        audit, error = AuditLog("s", forward="127.0.0.1:1", spool_dir=spool, exit_timeout=0), None
+        open_files = len(os.listdir("/proc/self/fd")) - 1
+        resource.setrlimit(resource.RLIMIT_NOFILE, (open_files + free, most))
+        for _ in range(20):
+            try:
+                audit.emit("user.login_succeeded")
+            except SpoolError as caught:
+                error = caught
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        left = len(os.listdir("/proc/self/fd")) - 1 - open_files
+        print(len(os.listdir(spool)), left if error else 0, error, sep="|")
+        assert audit.emit("user.login_succeeded") is not None
+        audit.close()
+"""
+
+
+def test_without_a_descriptor_an_emit_leaves_nothing_behind_and_says_what_is_missing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", textwrap.dedent(LIMITED), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split("|") for line in done.stdout.splitlines()]
+    assert len(lines) == 4
+    refused = [line for line in lines if line[2] != "None"]
+    assert len(refused) >= 2  # none free for the lock, one for the lock and none for the segment
+    for made, left, error in refused:
+        assert (made, left) == ("0", "0")
+        assert "raise the limit of open files" in error
+        assert "AUDITPIPE_SPOOL_DIR" not in error
+    assert all(made == "1" for made, _, error in lines if error == "None")
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize("place", ["lock", "name", "segment"])
+def test_a_folder_that_cannot_be_finished_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Its lock too: else a descriptor is lost with each try, and a folder that nobody may adopt."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with log_to(unused_address(), tmp_path) as audit:
+        before = open_files()
+        with monkeypatch.context() as ill:
+            module, name = {
+                "lock": (folders, "_lock"),
+                "name": (folders, "sync_directory"),
+                "segment": (writers, "sync_directory"),
+            }[place]
+            ill.setattr(module, name, refuse)
+            for _ in range(5):
+                with pytest.raises(SpoolError, match="Input/output error"):
+                    audit.emit("user.login_succeeded")
+        assert folders_in(tmp_path) == []
+        assert open_files() == before
+        assert audit.emit("user.login_succeeded") is not None
