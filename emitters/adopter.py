@@ -17,6 +17,9 @@ from auditpipe.schemas.errors import NotAllowed, NotFinished, SpoolError
 
 log = logging.getLogger(__name__)
 
+#: What a folder counts for at least: a look takes 0.3 ms for each, and a script leaves one with each `auditpipe emit`.
+_FOLDER_BYTES = 256 * 1024
+
 Trouble = NotFinished | NotAllowed | OSError
 
 
@@ -101,6 +104,8 @@ class Adopter:
             kept = backlog.discard(self._options.keep_seconds, room, active=None)
             if orphan.is_empty:
                 orphan.remove()
+            else:
+                kept = max(kept, _FOLDER_BYTES)
         except (NotFinished, NotAllowed, OSError) as error:
             trouble = error
         self.damaged_bytes += backlog.damaged_bytes

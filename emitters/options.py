@@ -11,7 +11,8 @@ class SpoolOptions:
 
     `fsync`: see `auditpipe.emitters.spool.writer.Writer`. `limit_bytes`: what may wait; beyond it `append` raises
     SpoolFull. `keep_seconds`, `keep_bytes`: how long and how much of what was acknowledged stays, so that it can be
-    sent again. `acknowledge_timeout`: how long one chunk may take. `retry_cap`: the longest pause between two tries.
+    sent again; a dead process's folder counts for 256 KiB at least, as each is looked at every `orphan_interval`.
+    `acknowledge_timeout`: how long one chunk may take. `retry_cap`: the longest pause between two tries.
     `orphan_interval`: how often folders of dead processes are looked for. `linger`: how long the sender waits for more
     before it sends what woke it.
     """

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from auditpipe.emitters.adopter import Adopter
+from auditpipe.emitters.drain import drain
+from auditpipe.emitters.forward import ForwardSender
 from auditpipe.emitters.spool import folder as folders
 from auditpipe.emitters.spool import writer as writers
 from auditpipe.emitters.spooled import SpoolOptions
@@ -141,3 +144,18 @@ def test_a_folder_that_cannot_be_finished_is_taken_back(
         assert folders_in(tmp_path) == []
         assert open_files() == before
         assert audit.emit("user.login_succeeded") is not None
+
+
+def test_thousands_of_small_folders_do_not_stay(tmp_path: Path) -> None:
+    """As a script leaves them that calls `auditpipe emit` every second: each is looked at, again and again."""
+    kept = 4
+    with Peer() as peer:
+        for _ in range(kept + 3):
+            with log_to(peer, tmp_path) as audit:
+                audit.emit("user.login_succeeded")
+                assert audit.flush(20)
+        everything = folders_in(tmp_path)
+        options = SpoolOptions(keep_bytes=kept * 256 * 1024)
+        adopter = Adopter(tmp_path, lambda: ForwardSender("127.0.0.1", peer.port, timeout=5), options)
+        assert drain(adopter, 20).left == []
+        assert sorted(folders_in(tmp_path)) == sorted(everything)[-kept:]
