@@ -162,9 +162,7 @@ class SpoolTransport:
             return
         deadline = time.monotonic() + timeout
         while not self.flush(min(0.2, timeout)) and time.monotonic() < deadline:
-            if (
-                self._sender.failures or not self._started
-            ):  # where nobody listens waiting changes nothing: the events are safe
+            if self._sender.failures or not self._started:  # waiting changes nothing: the events are safe
                 break
         for worker in self._workers:
             worker.stop()
@@ -204,19 +202,23 @@ class SpoolTransport:
         """Start the threads, the first event is in the spool by then. Where no thread can be had it is tried again."""
         if self._started or self._writer is None or (not at_once and time.monotonic() < self._start_at):
             return
+        if self._lock.locked():  # a signal's handler must not wait for what it has interrupted
+            return
         with self._lock:
-            if self._started or self._closed:
-                return
-            try:
-                for worker in self._workers:
-                    worker.start()
-            except SpoolError as error:
-                self._start_at = time.monotonic() + _START_AGAIN_SECONDS
-                if self._unstarted is None:
-                    log.warning("audit events wait: %s", error)
-                self._unstarted = str(error)
-            else:
-                self._started, self._unstarted = True, None
+            if not self._started and not self._closed:
+                self._start_workers()
+
+    def _start_workers(self) -> None:
+        try:
+            for worker in self._workers:
+                worker.start()
+        except SpoolError as error:
+            self._start_at = time.monotonic() + _START_AGAIN_SECONDS
+            if self._unstarted is None:
+                log.warning("audit events wait: %s", error)
+            self._unstarted = str(error)
+        else:
+            self._started, self._unstarted = True, None
 
     def _make_folder(self) -> tuple[Folder, Backlog, Writer]:
         is_durable = self.options.fsync != "off"
