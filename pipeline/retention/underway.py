@@ -27,15 +27,16 @@ _PAUSE_SECONDS = 0.2
 
 @contextmanager
 def announced(client: OpenSearch, index: str) -> Iterator[None]:
-    """Within it, whoever adds a hold waits. NotFinished: not every node knows of it."""
+    """Within it, whoever adds a hold waits. NotFinished: not every node knows of it.
+
+    An error leaves it said: what was asked for without an answer may be done after that.
+    """
     alias = f"{_PREFIX}{secrets.token_hex(8)}"
     add = {"actions": [{"add": {"index": index, "alias": alias}}]}
-    try:
-        if not rest.send(client, Request("POST", "/_aliases", add)).get("acknowledged"):
-            raise NotFinished(f"{index}: not every node answered in time: run it again")
-        yield
-    finally:
-        clear(client, index, alias)
+    if not rest.send(client, Request("POST", "/_aliases", add)).get("acknowledged"):
+        raise NotFinished(f"{index}: not every node answered in time: run it again")
+    yield
+    clear(client, index, alias)
 
 
 def clear(client: OpenSearch, index: str, alias: str = f"{_PREFIX}*") -> None:
