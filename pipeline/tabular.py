@@ -19,7 +19,7 @@ COLUMNS: tuple[str, ...] = (
 # What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection), and the full-width forms of it; at the
 # beginning of a cell or, since many a country's spreadsheets separate cells by `;` and quotes don't hold there, behind
 # what may be taken for the end of one. Blanks and quotes between them do not count.
-_FORMULA = re.compile('(^|[;|\t])(?=[\\s"]*[-=+@\t\r\n\uff1d\uff0b\uff0d\uff20])')
+_FORMULA = re.compile('(^|[;|])(?=[\\s"]*[-=+@\t\r\n\uff1d\uff0b\uff0d\uff20])')
 _QUOTED = re.compile('[,;|"]')
 
 _MISSING = object()
