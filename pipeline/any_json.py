@@ -4,11 +4,14 @@ OpenSearch keeps a document as the bytes that came, and of a field that it does 
 texts may hold lone surrogates (RFC 8259 section 8.2); that may not keep a reader from the events beside it.
 """
 
+import codecs
 import json
 import math
 from typing import Any
 
 import orjson
+
+_ANY = "auditpipe.any"
 
 
 def loaded(data: bytes | str) -> Any:
@@ -41,8 +44,19 @@ def utf8(data: bytes) -> bytes:
     try:
         data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        return data.decode("utf-8", "surrogateescape").encode("utf-8", "surrogatepass")
+        return data.decode("utf-8", _ANY).encode("utf-8", "surrogatepass")
     return data
+
+
+def _any(error: UnicodeError) -> tuple[str | bytes, int]:
+    """A surrogate that came as three bytes stays one, whatever else is beside it."""
+    try:
+        return codecs.lookup_error("surrogatepass")(error)
+    except UnicodeDecodeError:
+        return codecs.lookup_error("surrogateescape")(error)
+
+
+codecs.register_error(_ANY, _any)
 
 
 def _paired(text: str) -> str:

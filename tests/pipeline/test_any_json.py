@@ -52,6 +52,7 @@ def test_halves_that_came_as_bytes_are_a_character_as_they_are_for_the_node() ->
         (b"\xed\xa0\x80", "\ud800"),
         (b"\xc0\x80", "\udcc0\udc80"),
         (b"a\xf7\xbf\xbf\xbf", "a\udcf7\udcbf\udcbf\udcbf"),
+        (b"\xc0\xed\xa0\x80\xed\xff", "\udcc0\ud800\udced\udcff"),
     ],
 )
 def test_no_byte_is_too_odd_to_be_read(data: bytes, text: str) -> None:
