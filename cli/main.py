@@ -4,6 +4,8 @@ from importlib import import_module
 
 import click
 
+from auditpipe.cli.text import refuse_bytes
+
 COMMANDS: dict[str, str] = {
     "up": "Start OpenSearch, a shipper and the console on this machine.",
     "down": "Stop them; the data stays.",
@@ -45,6 +47,7 @@ class LazyGroup(click.Group):
         if not isinstance(loaded, click.Command):
             raise TypeError(f"auditpipe.cli.commands.{cmd_name}.command is not a click command")
         loaded.name = cmd_name
+        refuse_bytes(loaded)
         return loaded
 
     def resolve_command(

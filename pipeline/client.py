@@ -11,17 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
-from json import loads as loads_leniently
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import orjson
 from opensearchpy import OpenSearch, Urllib3HttpConnection
 from opensearchpy.exceptions import ImproperlyConfigured, OpenSearchException, SerializationError, TransportError
 from opensearchpy.serializer import JSONSerializer
 from urllib3 import Timeout
 
 from auditpipe.pipeline.answers import Peer, peer_of, translate_transport
+from auditpipe.pipeline.any_json import loaded, utf8
+from auditpipe.pipeline.visible import json_bytes
 from auditpipe.schemas.errors import AuditpipeError, OutOfReach, SettingsError, UsageError
 from auditpipe.schemas.settings import Settings, is_loopback
 
@@ -114,30 +114,52 @@ def translate(error: Exception) -> AuditpipeError:
 
 
 class ExactJSON(JSONSerializer):
-    """Integers as they are, up to 64 bits; the standard library reads what orjson refuses (lone surrogates, NaN)."""
+    """Integers as they are, up to 64 bits; and what orjson refuses (lone surrogates, NaN): `any_json`."""
 
     def loads(self, s: Any) -> Any:
         """Parse an answer."""
         try:
-            return orjson.loads(s)
-        except ValueError:
-            try:
-                return loads_leniently(s)
-            except ValueError as error:
-                raise SerializationError(s, error) from error
+            return loaded(s)
+        except ValueError as error:
+            raise SerializationError(s, error) from error
 
     def dumps(self, data: Any) -> Any:
         """Make a request's body; what is text or bytes already goes as it is."""
         if isinstance(data, (str, bytes)):
             return data
         try:
-            return orjson.dumps(data)
+            return json_bytes(data)
         except TypeError as error:
             raise SerializationError(data, error) from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the base class uses of an answer."""
+
+    status: int
+    headers: Any
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """urllib3's connections, whose answers can be read whatever is stored: see `utf8`."""
+
+    connections: Any
+
+    def urlopen(self, *args: Any, **kwargs: Any) -> _Answer:
+        answer = self.connections.urlopen(*args, **kwargs)
+        return _Answer(answer.status, answer.headers, utf8(answer.data))
+
+    def close(self) -> None:
+        self.connections.close()
+
+
 class _Connection(Urllib3HttpConnection):
     """Adds to an error whom it came from, and keeps `Warning` headers from a person's screen."""
+
+    pool: Any
 
     def __init__(self, *args: Any, peer: Peer, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -159,6 +181,10 @@ class _Connection(Urllib3HttpConnection):
         except OpenSearchException as error:
             error.peer = self.peer  # type: ignore[attr-defined]
             raise
+
+    def _create_urllib3_pool(self) -> None:
+        super()._create_urllib3_pool()
+        self.pool = _Pool(self.pool)
 
     def _raise_warnings(self, warning_headers: Any) -> None:
         pass

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from auditpipe.pipeline.any_json import loaded
 from auditpipe.pipeline.manifest_check import MANIFEST_VERSION, problems
 from auditpipe.pipeline.strict_json import key_given_twice
 from auditpipe.pipeline.tabular import field as value_of
+from auditpipe.pipeline.visible import json_bytes
 from auditpipe.schemas.errors import Finding, UsageError
 
 SUFFIX = ".manifest.json"
@@ -58,14 +58,14 @@ class Manifest:
     def to_json(self) -> bytes:
         """Indented JSON with a final newline; `manifest`, its own version, first."""
         content = asdict(self)
-        return orjson.dumps({"manifest": content.pop("manifest"), **content}, option=orjson.OPT_INDENT_2) + b"\n"
+        return json_bytes({"manifest": content.pop("manifest"), **content}, indent=True) + b"\n"
 
     @classmethod
     def read(cls, path: Path) -> "Manifest":
         """The manifest in a file. UsageError: it is none. Finding: it says what no export says of itself."""
         try:
             data = path.read_bytes()
-            content = orjson.loads(data)
+            content = loaded(data)
             twice = key_given_twice(data)
         except (OSError, ValueError) as error:
             raise UsageError(f"{path}: expected a manifest written by `auditpipe export`: {error}") from error

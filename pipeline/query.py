@@ -13,7 +13,7 @@ from typing import Any
 
 from auditpipe.schemas.errors import BadFilter
 from auditpipe.schemas.identity import DAY, LATEST_NS, SECOND, format_time, parse_time
-from auditpipe.schemas.pseudonyms import PseudonymKeys
+from auditpipe.schemas.pseudonyms import PseudonymKeys, is_pseudonym
 
 OUTCOMES = ("success", "failure", "unknown")  # ECS, event.outcome
 
@@ -39,12 +39,16 @@ _ACTION = re.compile(r"[a-z0-9_.*]+", re.ASCII)
 
 Clause = dict[str, Any]
 
+#: Filters whose values may have become pseudonyms. Of a target it is the id behind the colon.
+_PERSONAL = ("actor", "user", "target", "ip", "session")
+
 
 @dataclass(frozen=True, slots=True)
 class Filters:
     """Which events are meant; all given ones must hold. Times are nanoseconds since 1970, half-open [since, until).
 
-    With `keys`, people, targets, sessions and addresses are also looked for by their pseudonyms.
+    With `keys`, people, targets, sessions and addresses are also looked for by their pseudonyms; with
+    `pseudonyms_only` by these alone, and they are described by them.
     """
 
     actions: tuple[str, ...] = ()
@@ -63,6 +67,7 @@ class Filters:
     until_ns: int | None = None
     lucene: str | None = None
     keys: PseudonymKeys | None = field(default=None, compare=False, repr=False)
+    pseudonyms_only: bool = field(default=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("actor", "user", "changed", "reason", "organization", "service", "session", "request", "lucene"):
@@ -94,6 +99,15 @@ class Filters:
         """The same for all times."""
         return replace(self, since_ns=None, until_ns=None)
 
+    def in_pseudonyms(self) -> "Filters":
+        """The same without values that have a pseudonym, for where others read it; without keys as it is."""
+        return replace(self, pseudonyms_only=self.keys is not None)
+
+    def plain_values(self) -> dict[str, str]:
+        """The values that have pseudonyms and are none, by flag name. Neither ranges of addresses nor `-q` have any."""
+        given = {name: self._parted(name)[1] for name in _PERSONAL} if self.keys is not None else {}
+        return {name: value for name, value in given.items() if value and not is_pseudonym(value)}
+
     @property
     def keeps_streams_whole(self) -> bool:
         """Whether a number that is missing in a stream is missing in the data, not only in this view of it."""
@@ -105,7 +119,7 @@ class Filters:
         for name, flag in _FLAGS.items():
             value = getattr(self, name)
             if value:
-                described[flag] = _described(value)
+                described[flag] = self._told(name) or _described(value)
         return described
 
     def query(self, *more: Clause) -> Clause:
@@ -138,8 +152,28 @@ class Filters:
         return [clause for clause in made if clause is not None]
 
     def _known_as(self, value: str | None) -> str | list[str] | None:
-        """The value, and its pseudonyms."""
-        return value if value is None or self.keys is None else list(self.keys.known_as(value))
+        """The value, and its pseudonyms, or these alone."""
+        if value is None or self.keys is None:
+            return value
+        return list(self.keys.pseudonyms(value) if self.pseudonyms_only else self.keys.known_as(value))
+
+    def _told(self, name: str) -> list[str]:
+        """The pseudonyms to describe a filter by; none where it is described as it was given."""
+        before, value = self._parted(name)
+        if not value or self.keys is None or not self.pseudonyms_only:
+            return []
+        return [before + one for one in self.keys.pseudonyms(value)]
+
+    def _parted(self, name: str) -> tuple[str, str]:
+        """(what stands before it, the value that may have become a pseudonym)."""
+        value = getattr(self, name) if name in _PERSONAL else None
+        if name == "ip" and value:
+            address = _network(value)
+            return "", "" if "/" in address else address
+        if name == "target":
+            kind, colon, target_id = (value or "").partition(":")
+            return kind + colon, target_id
+        return "", value or ""
 
 
 _FLAGS = {item.name: item.name for item in fields(Filters) if item.compare} | {

@@ -1,12 +1,10 @@
 """An event as one row: the columns of CSV, and the sentence of what was changed."""
 
-import csv
-import io
-from collections.abc import Collection, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-import orjson
-
+from auditpipe.pipeline.any_json import dumped
 from auditpipe.pipeline.visible import printable
 
 #: CSV columns, in order; each is the path of a field, except `changes`, which is `changes_text`.
@@ -18,8 +16,11 @@ COLUMNS: tuple[str, ...] = (
     *("service.name", "host.name", "audit.stream", "audit.sequence", "audit.hash"),
 )
 
-# What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection), and the full-width forms of it.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection), and the full-width forms of it; at the
+# beginning of a cell or, since many a country's spreadsheets separate cells by `;` and quotes don't hold there, behind
+# what may be taken for the end of one. Blanks and quotes between them do not count.
+_FORMULA = re.compile('(^|[;|])(?=[\\s"]*[-=+@\t\r\n\uff1d\uff0b\uff0d\uff20])')
+_QUOTED = re.compile('[,;|"]')
 
 _MISSING = object()
 
@@ -130,17 +131,17 @@ def value_text(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(value_text, value))}]"
     if value is None or isinstance(value, (bool, Mapping)):
-        return orjson.dumps(value, default=str).decode()
+        return dumped(value)
     return str(value)
 
 
 def csv_header() -> str:
     """The first line."""
-    return _line(list(COLUMNS))
+    return _line(COLUMNS)
 
 
 def csv_row(document: Mapping[str, Any]) -> str:
-    """One line; control characters as escapes, no cell that a spreadsheet would run."""
+    """One line; control characters as escapes, no cell that a spreadsheet would run, be its separator `,` or `;`."""
     return _line([_cell(document, column) for column in COLUMNS])
 
 
@@ -150,11 +151,13 @@ def _cell(document: Mapping[str, Any], column: str) -> str:
         return ""
     text = value if isinstance(value, str) else value_text(value)
     # Before the escaping: a tab that begins the cell is `\t` after it.
-    guard = "'" if text.lstrip(" ").startswith(_FORMULA) else ""
-    return guard + printable(text)
+    return printable(_FORMULA.sub(r"\1'", text))
 
 
-def _line(cells: list[str]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\r\n").writerow(cells)  # RFC 4180
-    return buffer.getvalue()
+def _line(cells: Sequence[str]) -> str:
+    """RFC 4180."""
+    return ",".join(map(_quoted, cells)) + "\r\n"
+
+
+def _quoted(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"' if _QUOTED.search(cell) else cell

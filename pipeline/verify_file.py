@@ -10,8 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-import orjson
-
+from auditpipe.pipeline.any_json import loaded
 from auditpipe.pipeline.export import Progress
 from auditpipe.pipeline.manifest import Head, Heads, Manifest, name_of, path_beside
 from auditpipe.pipeline.retention import removals
@@ -173,7 +172,7 @@ class _Reading:
 
     def _line(self, number: int, line: bytes) -> Iterator[Flaw]:
         try:
-            document = orjson.loads(line)
+            document = loaded(line)
         except ValueError as error:
             yield Flaw("unreadable", f"line {number} is no JSON: {error}")
             return

@@ -4,11 +4,17 @@ import re
 import unicodedata
 from typing import Any
 
-import orjson
+from auditpipe.pipeline.any_json import dumped
 
 #: Categories that a terminal obeys or does not show: controls, formats (bidi marks, zero-width, tags), surrogates,
 #: private use, line and paragraph separators.
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+#: Letters and marks that show nothing all the same: what else is Default_Ignorable_Code_Point in Unicode (fillers,
+#: joiners, variation selectors, those of emoji too: with and without one, two texts look alike), and the empty Braille.
+_UNSEEN = (
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff"
+)
+_IS_UNSEEN = re.compile(f"[{_UNSEEN}]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -20,7 +26,7 @@ def printable(text: str) -> str:
 
 
 def _visible(char: str) -> str:
-    if unicodedata.category(char) not in _UNPRINTABLE:
+    if unicodedata.category(char) not in _UNPRINTABLE and not _IS_UNSEEN.match(char):
         return char
     code = ord(char)
     if char in _SHORT:
@@ -31,25 +37,28 @@ def _visible(char: str) -> str:
 
 
 # What JSON writers leave raw although a terminal obeys or hides it: DEL and C1 controls (one of them begins an escape
-# sequence), formats, separators, private use.
+# sequence), formats, separators, private use; and surrogates, which UTF-8 can't hold.
 _IN_JSON = re.compile(
-    "[\x7f-\xa0\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    "\ufeff\ufff9-\ufffb\ue000-\uf8ff\U000110bd\U000110cd\U00013430-\U0001345f\U0001bca0-\U0001bca3"
-    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
+    "[\x7f-\xa0\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\ud800-\udfff\ufeff\ufff9-\ufffb\ue000-\uf8ff\U000110bd\U000110cd\U00013430-\U0001345f\U0001bca0-\U0001bca3"
+    f"\U0001d173-\U0001d17a\U000f0000-\U0010ffff{_UNSEEN}]"
 )
 
 
 def json_bytes(value: Any, *, indent: bool = False) -> bytes:
-    """JSON in UTF-8 that is safe on a terminal: the same value, with such characters as `\\uXXXX`."""
-    data = orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else 0)
-    if data.isascii() and b"\x7f" not in data:
-        return data
+    """JSON in UTF-8 that is safe on a terminal: the same value, with such characters as `\\uXXXX`.
+
+    Whatever a node may have answered can be written, lone surrogates included.
+    """
+    text = dumped(value, indent=indent)
+    if text.isascii() and "\x7f" not in text:
+        return text.encode()
     # They stand only inside strings, so that an escape means the same.
-    return _IN_JSON.sub(_json_escape, data.decode()).encode()
+    return _IN_JSON.sub(_json_escape, text).encode()
 
 
 def _json_escape(match: re.Match[str]) -> str:
-    units = match[0].encode("utf-16-be")
+    units = match[0].encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
 
 

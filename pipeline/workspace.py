@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from types import TracebackType
+from typing import Any
 
 from auditpipe.pipeline.verify_event import Flaw, Row
 from auditpipe.schemas.errors import NotFinished
@@ -10,10 +11,10 @@ from auditpipe.schemas.errors import NotFinished
 _BATCH = 1_000
 
 _SCHEMA = """
-CREATE TABLE rows (stream TEXT, sequence INTEGER, event_id TEXT, time TEXT, previous TEXT, own_hash TEXT,
-                   kind TEXT, detail TEXT, closes INTEGER);
-CREATE TABLE keys (organization TEXT, service TEXT, key TEXT, event_id TEXT, stream TEXT, time TEXT, sequence INTEGER);
-CREATE TABLE asides (kind TEXT, topic TEXT, detail TEXT, event_id TEXT, stream TEXT, time TEXT, sequence INTEGER);
+CREATE TABLE rows (stream BLOB, sequence INTEGER, event_id BLOB, time BLOB, previous BLOB, own_hash BLOB,
+                   kind BLOB, detail BLOB, closes INTEGER);
+CREATE TABLE keys (organization BLOB, service BLOB, key BLOB, event_id BLOB, stream BLOB, time BLOB, sequence INTEGER);
+CREATE TABLE asides (kind BLOB, topic BLOB, detail BLOB, event_id BLOB, stream BLOB, time BLOB, sequence INTEGER);
 """
 _REPEATED = """
 SELECT k.* FROM keys AS k JOIN (
@@ -47,10 +48,8 @@ class Workspace:
 
     def add(self, row: Row) -> None:
         """Keep a row for `ordered`."""
-        kind, detail = row.problem or (None, None)
-        self._rows.append(
-            (row.stream, row.sequence, row.event_id, row.time, row.previous, row.own_hash, kind, detail, row.closes)
-        )
+        place = (row.stream, row.sequence, row.event_id, row.time, row.previous, row.own_hash)
+        self._rows.append(_stored(*place, *(row.problem or (None, None)), row.closes))
         if len(self._rows) >= _BATCH:
             self._flush()
 
@@ -58,25 +57,28 @@ class Workspace:
         """Keep a row's key and what is to be noted of it, if it has them, for `at_the_end`."""
         for table, said in (("keys", row.key), ("asides", row.aside)):
             if said is not None:
-                texts = (*said, row.event_id, row.stream, row.time)
                 insert = f"INSERT INTO {table} VALUES (?,?,?,?,?,?,?)"  # noqa: S608  # one of the two names above
-                self._db.execute(insert, (*map(_storable, texts), row.sequence))
+                self._db.execute(insert, _stored(*said, row.event_id, row.stream, row.time, row.sequence))
 
     def ordered(self) -> Iterator[Row]:
         """The rows by stream and number."""
         self._flush()
-        for row in self._db.execute("SELECT * FROM rows ORDER BY stream, sequence, rowid"):
+        for row in self._all("SELECT * FROM rows ORDER BY stream, sequence, rowid"):
             stream, sequence, event_id, time, previous, own_hash, kind, detail, closes = row
             problem = None if kind is None else (kind, detail)
             yield Row(stream, sequence, event_id, time, previous, own_hash, problem, bool(closes))
 
     def at_the_end(self) -> Iterator[Flaw]:
         """Each event whose key another event has too; and notes, each once, with the first event that it is of."""
-        for _org, _service, key, event_id, stream, time, sequence in self._db.execute(_REPEATED):
+        for _org, _service, key, event_id, stream, time, sequence in self._all(_REPEATED):
             yield Flaw("repeated_key", f"another event has audit.key {key!r} too", stream, sequence, event_id, time)
-        for kind, detail, event_id, stream, time, sequence, count, _ in self._db.execute(_ASIDES):
+        for kind, detail, event_id, stream, time, sequence, count, _ in self._all(_ASIDES):
             of = f"{detail} ({count} events, the first of them)" if count > 1 else detail
             yield Flaw(kind, of, stream, sequence, event_id, time)
+
+    def _all(self, query: str) -> Iterator[tuple[Any, ...]]:
+        for row in self._db.execute(query):
+            yield tuple(value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value for value in row)
 
     def _flush(self) -> None:
         self._db.execute("BEGIN")
@@ -85,6 +87,6 @@ class Workspace:
         self._rows.clear()
 
 
-def _storable(text: str) -> str:
-    """SQLite takes no lone surrogates; an event that holds one is altered anyhow."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+def _stored(*values: object) -> tuple[object, ...]:
+    """Texts as bytes, which sort alike: SQLite takes no lone surrogate as text, and none may become another."""
+    return tuple(value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value for value in values)

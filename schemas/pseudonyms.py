@@ -49,6 +49,10 @@ class PseudonymKeys:
         """The text itself and its pseudonym under each key: all that it may be stored as."""
         return (text, *(_made(name, key, text) for name, key in self._keys))
 
+    def pseudonyms(self, text: str) -> tuple[str, ...]:
+        """Its pseudonym under each key, without the text itself, unless that is a pseudonym already."""
+        return (text,) if is_pseudonym(text) else self.known_as(text)[1:]
+
 
 def is_pseudonym(text: str) -> bool:
     """Whether this has the form of a pseudonym, of whichever key."""

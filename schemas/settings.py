@@ -28,6 +28,11 @@ class Setting:
         """Its environment variable."""
         return f"AUDITPIPE_{self.name.upper()}"
 
+    @property
+    def is_path(self) -> bool:
+        """Whether it names a file or a folder, which may be of any bytes."""
+        return self.name.endswith(("_file", "_dir")) or self.name in ("home", "fluent_bit")
+
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("url", "OpenSearch, such as https://127.0.0.1:9200"),
@@ -165,6 +170,7 @@ def load(
     """
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     from_environment = {s.name: environment[s.variable] for s in SETTINGS if environment.get(s.variable)}
+    _refuse_bytes(from_environment)
     home = home_dir(given.get("home") or from_environment.get("home"), environment)
     asked = profile or environment.get("AUDITPIPE_PROFILE")
     from_profile = read_profile(home, asked or default_profile, required=asked is not None)
@@ -191,6 +197,17 @@ def load(
     if bool(values["cert_file"]) != bool(values["key_file"]):
         raise SettingsError(f"{source} gives only one of cert_file and key_file: give both")
     return Settings(values, source, tuple(notes))
+
+
+def _refuse_bytes(from_environment: _Layer) -> None:
+    for setting in SETTINGS:
+        try:
+            from_environment.get(setting.name, "").encode()
+        except UnicodeEncodeError as error:
+            if not setting.is_path:
+                # Not repeated: it may be a password.
+                place = f"character {error.start + 1} is none"
+                raise SettingsError(f"{setting.variable}: expected text in UTF-8, and {place}") from None
 
 
 def _unused(source: str, holder: _Layer, given: _Layer, from_environment: _Layer) -> list[str]:

@@ -52,10 +52,12 @@ def environment(**given: str) -> dict[str, str]:
     return {**kept, **given}
 
 
-def run(*arguments: str, env: dict[str, str], cwd: Path | None = None, stdin: bytes | None = None) -> "Ran":
+def run(
+    *arguments: str, env: dict[str, str], cwd: Path | None = None, stdin: bytes | None = None, seconds: float = 120
+) -> "Ran":
     """Run `auditpipe ARGUMENTS` as its own process."""
     command = [*COMMAND, *arguments]
-    done = subprocess.run(command, env=environment(**env), cwd=cwd, input=stdin, capture_output=True, timeout=120)
+    done = subprocess.run(command, env=environment(**env), cwd=cwd, input=stdin, capture_output=True, timeout=seconds)
     return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 

@@ -38,14 +38,16 @@ def add(*, settings: Settings, name: str, filters: Filters, reason: str) -> None
     """Keep all events that the filters match under the hold NAME. Without a filter that is every event.
 
     The filters are those of search, but that --reason is why: events with a reason are -q 'event.reason:...'.
+    With a key file the hold has pseudonyms alone, and keeps what is stored under them: what is stored in plain, such as
+    most ids, needs a hold without it.
 
     \b
     Examples:
       auditpipe hold add case-2026-17 --user u7 --since 2025-01 --reason "Doe v. Example Ltd"
       auditpipe hold add merger --org acme --reason "board, 2026-11-20"
+      auditpipe hold add case-2026-18 --user ada@example.com --pseudonym-key-file pseudonym.keys --reason "file 18"
     """
     from auditpipe.pipeline.client import connect, tool_id
-    from auditpipe.pipeline.reader import search
     from auditpipe.pipeline.retention import holds
     from auditpipe.pipeline.retention.signature import Signer, Trust
 
@@ -54,8 +56,13 @@ def add(*, settings: Settings, name: str, filters: Filters, reason: str) -> None
     filters = with_pseudonyms(filters, settings)
     client = connect(settings, opaque_id=tool_id("hold add", f"{name}: {reason}"[:500]))
     made = holds.add(client, signer, trust, (name, filters, reason))
-    with search(client, filters, limit=0) as results:
-        terminal.remark(f"auditpipe: hold {printable(made.name)} keeps {results.total} events that are there now")
+    kept, found = holds.kept_and_found(client, filters)
+    terminal.remark(f"auditpipe: hold {printable(made.name)} keeps {kept} events that are there now")
+    if found > kept:
+        terminal.remark(
+            f"auditpipe: note: {found - kept} more have a value in plain, which this hold does not keep: to keep them,"
+            " add another hold without the key file"
+        )
 
 
 @command.command("list")

@@ -15,6 +15,7 @@ from auditpipe.cli.options import connection_options
 from auditpipe.cli.table import aligned
 from auditpipe.pipeline.visible import printable
 from auditpipe.schemas.errors import UsageError
+from auditpipe.schemas.identity import INDEX_PATTERN
 from auditpipe.schemas.settings import Settings
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def apply(*, settings: Settings, keep: int, dry_run: bool, reason: str | None, y
       auditpipe retention apply --keep 24 --reason "policy 7.2: two years" --yes
     """
     from auditpipe.pipeline.client import connect, tool_id
-    from auditpipe.pipeline.retention import months
+    from auditpipe.pipeline.retention import months, underway
     from auditpipe.pipeline.retention.removal import Remover
     from auditpipe.pipeline.retention.signature import Signer, Trust
 
@@ -84,6 +85,8 @@ def apply(*, settings: Settings, keep: int, dry_run: bool, reason: str | None, y
     client = connect(settings, opaque_id=tool_id("retention apply", purpose[:500]))
     remover = Remover(client, signer, trust, keep, reason)
     remover.check()
+    if not dry_run:
+        underway.clear(client, INDEX_PATTERN)  # left by a run that was ended
     wanted = months.to_remove(months.survey(client, trust), keep, time.time_ns())
     if not wanted:
         terminal.remark("auditpipe: nothing to remove")

@@ -79,7 +79,7 @@ def link(typed: Mapping[str, str | list[str]], **changes: str | None) -> str:
     """The list with these filters, and with some of them set anew or (None) taken away."""
     kept: dict[str, str | list[str]] = {name: value for name, value in typed.items() if name not in changes}
     kept |= {name: value for name, value in changes.items() if value is not None}
-    return "/?" + urlencode(kept, doseq=True) if kept else "/"
+    return "/?" + urlencode(kept, doseq=True, errors="replace") if kept else "/"
 
 
 def complaint(error: BadFilter) -> tuple[str | None, str]:

@@ -1,7 +1,9 @@
 """The pages' templates: everything set into them is escaped, and a name that is not given is an error."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -18,7 +20,8 @@ _environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters |= {"shown": shown, "breakable": breakable}
+# Jinja's own fails where there is no UTF-8 of a text, as of a lone surrogate.
+_environment.filters |= {"shown": shown, "breakable": breakable, "urlencode": partial(quote, errors="replace")}
 _environment.globals["link"] = link
 
 

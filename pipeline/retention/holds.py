@@ -2,14 +2,16 @@
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from opensearchpy import OpenSearch
 
 from auditpipe.pipeline.query import Clause, Filters
-from auditpipe.pipeline.retention import ledger, removals
+from auditpipe.pipeline.reader import ask_all_shards, search
+from auditpipe.pipeline.retention import ledger, removals, underway
 from auditpipe.pipeline.retention.signature import Signer, Trust
 from auditpipe.schemas.errors import Finding, UsageError
 from auditpipe.schemas.identity import format_time
@@ -68,10 +70,18 @@ def active(client: OpenSearch, trust: Trust) -> list[Hold]:
 
 
 def add(client: OpenSearch, signer: Signer, trust: Trust, wanted: tuple[str, Filters, str]) -> Hold:
-    """Hold, from now on, what the filters match: (name, filters, reason). UsageError: the name holds already."""
-    name, filters, reason = wanted
+    """Hold, from now on, what the filters match: (name, filters, reason). With keys, pseudonyms alone are on record.
+
+    UsageError: the name holds already, or would say a value in plain; BadFilter: a query that the node can't read.
+    NotFinished: it is on record, and a removal that may not have seen it goes on.
+    """
+    name, given, reason = wanted
     _check(name, reason)
+    _check_plain(given, name, reason)
+    filters = given.in_pseudonyms()
     ledger.require(client)
+    with search(client, filters, limit=0):
+        pass  # what is on record stays there: the node has to be able to read it
     if any(hold.name == name for hold in active(client, trust)):
         raise UsageError(f"there is a hold {name} already: release it first, or take another name")
     about = {"@timestamp": format_time(time.time_ns()), "reason": reason, "by": signer.subject}
@@ -79,7 +89,14 @@ def add(client: OpenSearch, signer: Signer, trust: Trust, wanted: tuple[str, Fil
     record = HoldAdded.model_validate(about | said)
     ledger.add(client, removals.hold_id(name, record.number), signer.sign(record.document()))
     ledger.refresh(client)
+    underway.wait(client, name)
     return Hold(record)
+
+
+def kept_and_found(client: OpenSearch, filters: Filters) -> tuple[int, int]:
+    """How many events a hold with these filters keeps, and how many a search with them finds: in plain too."""
+    with search(client, filters.in_pseudonyms(), limit=0) as kept, search(client, filters, limit=0) as found:
+        return kept.total, found.total
 
 
 def release(client: OpenSearch, signer: Signer, trust: Trust, name: str, reason: str) -> Hold:
@@ -101,6 +118,23 @@ def held(holds: Iterable[Hold]) -> Clause:
     return {"bool": {"should": [hold.clause for hold in holds] or [{"match_none": {}}]}}
 
 
+@contextmanager
+def named(client: OpenSearch, holds: Iterable[Hold]) -> Iterator[None]:
+    """Within it, a query of these holds that the node can't read is a Finding that names the hold."""
+    try:
+        yield
+    except UsageError:
+        for hold in holds:
+            try:
+                ask_all_shards(client, {"query": hold.clause, "size": 0})
+            except UsageError as error:
+                raise Finding(
+                    f"the query of hold {hold.name} can't be run ({error}): nothing is removed while it holds;"
+                    " add another hold that says the same, then release this one"
+                ) from error
+        raise
+
+
 def _next(client: OpenSearch, name: str) -> int:
     return sum(1 for _ in ledger.find(client, {"term": {"hold": name}})) + 1
 
@@ -110,3 +144,14 @@ def _check(name: str, reason: str) -> None:
         raise UsageError(f"expected a name of letters, digits, `.`, `_` and `-`, at most 100, got {name!r}")
     if not reason.strip() or len(reason) > _LONGEST_REASON:
         raise UsageError(f"--reason: expected 1 to {_LONGEST_REASON} characters, got {len(reason)}")
+
+
+def _check_plain(filters: Filters, name: str, reason: str) -> None:
+    """A value in plain beside its pseudonym would tell every reader who is meant, for ever."""
+    texts = {"the name": name, "--reason": reason, "-q": filters.lucene or ""}
+    for flag, value in filters.plain_values().items():
+        for where, text in texts.items():
+            if re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text, re.IGNORECASE):
+                raise UsageError(
+                    f"{where} holds the value of --{flag}, of which only the pseudonym is kept: leave it out"
+                )

@@ -119,10 +119,12 @@ def commits(client: OpenSearch, trust: Trust) -> dict[str, list[MonthRemoved]]:
 def survey(client: OpenSearch, trust: Trust) -> list[Month]:
     """All months that hold anything or ever did, oldest first. Sizes, and months without events, for the certificate.
 
-    OutOfReach, NotAllowed; Finding for a record that is not to be believed.
+    OutOfReach, NotAllowed; Finding for a record that is not to be believed, or a hold that can't be applied.
     """
     listed = _listed(client)
-    counted = _counted(client, holds.active(client, trust))
+    active = holds.active(client, trust)
+    with holds.named(client, active):
+        counted = _counted(client, active)
     removed = commits(client, trust)
     found = []
     for month in sorted({*listed, *counted, *removed}):

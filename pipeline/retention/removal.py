@@ -4,6 +4,9 @@
     record      batches of ranges, why and how much, and last the one that says "removed"; each read back
     remove      the index; or, where holds keep something of it, every other event by its id, and the block stays
 
+Holds are looked at once more before the index or each thousand events go, while it is said that this is under way
+(`underway`): what is held by then stays, whatever was recorded.
+
 Whatever ends it, the next run goes on: before the last record nothing was removed, after it all that it names may go.
 """
 
@@ -11,7 +14,8 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -22,7 +26,7 @@ from auditpipe.pipeline.client import edge
 from auditpipe.pipeline.plan import Request
 from auditpipe.pipeline.query import Clause
 from auditpipe.pipeline.reader import BY_STREAM, Snapshot
-from auditpipe.pipeline.retention import holds, ledger, months, removals, scan
+from auditpipe.pipeline.retention import holds, ledger, months, removals, scan, underway
 from auditpipe.pipeline.retention.holds import Hold
 from auditpipe.pipeline.retention.months import Month
 from auditpipe.pipeline.retention.scan import Scanned
@@ -80,25 +84,31 @@ class Remover:
     def _round(self, month: Month, before: Outcome, committed: list[str]) -> tuple[bool, Outcome]:
         active = holds.active(self.client, self.trust)
         rest.send(self.client, Request("POST", f"/{month.index}/_refresh"))
-        kept = self._count(month.index, holds.held(active))
+        with holds.named(self.client, active):
+            kept = self._count(month.index, holds.held(active))
         query: Clause = {"bool": {"must_not": [holds.held(active)]}}
         with Snapshot.open(self.client, query, BY_STREAM, extra={"version": True}, index=month.index) as snapshot:
             if kept and not snapshot.total:
                 return True, Outcome(month.month, before.removed, kept, before.record, before.flawed)
-            outcome = Outcome(month.month, before.removed + snapshot.total, kept, before.record, before.flawed)
+            outcome = replace(before, kept=kept)
             if not self._is_recorded(month.month, snapshot):
                 draft = _Draft(self, month.month, active, kept)
                 record, flawed = draft.write(snapshot)
-                if _names(holds.active(self.client, self.trust)) != _names(active):
+                if not self._still(active):
                     return False, before  # a hold came in between: the draft says nothing, and nothing was removed
                 draft.commit()
-                outcome = Outcome(month.month, outcome.removed, kept, record, flawed)
+                outcome = replace(outcome, record=record, flawed=flawed)
             committed.append(month.month)
-            if not kept:
-                self._remove_index(month.index)
-                return True, outcome
-            self._remove_events(month.index, snapshot)
-        return False, outcome
+            if kept:
+                removed = self._remove_events(month.index, snapshot, active)
+                return False, replace(outcome, removed=before.removed + removed)
+            if not self._remove_index(month.index, active):
+                return False, outcome
+            return True, replace(outcome, removed=before.removed + snapshot.total)
+
+    def _still(self, active: list[Hold]) -> bool:
+        """Whether these hold now, and no others."""
+        return _names(holds.active(self.client, self.trust)) == _names(active)
 
     @contextmanager
     def _shut(self, month: Month) -> Iterator[list[str]]:
@@ -124,28 +134,33 @@ class Remover:
                 return False
         return not scanned.flawed["unlinked"]
 
-    def _remove_index(self, index: str) -> None:
-        rest.send(self.client, Request("DELETE", f"/{index}"))
+    def _remove_index(self, index: str, active: list[Hold]) -> bool:
+        """Whether it was removed: not if other holds than these hold now."""
+        with underway.announced(self.client, index):
+            if not self._still(active):
+                return False
+            rest.send(self.client, Request("DELETE", f"/{index}"))
+            return True
 
-    def _remove_events(self, index: str, snapshot: Snapshot) -> None:
-        """By id, those that were recorded and no other: what comes meanwhile is looked at in the next round."""
+    def _remove_events(self, index: str, snapshot: Snapshot, active: list[Hold]) -> int:
+        """By id, those that were recorded and no other: what comes meanwhile is looked at in the next round.
+
+        How many were removed: less than all if other holds than these hold now.
+        """
+        removed, hits = 0, snapshot.hits()
         self._unblock(index)
         try:
-            lines: list[dict[str, Any]] = []
-            for hit in snapshot.hits():
-                lines.append({"delete": {"_index": index, "_id": hit["_id"]}})
-                if len(lines) >= _DELETED_AT_ONCE:
-                    self._delete(lines)
-                    lines = []
-            self._delete(lines)
+            with underway.announced(self.client, index):
+                while (batch := list(islice(hits, _DELETED_AT_ONCE))) and self._still(active):
+                    self._delete([{"delete": {"_index": index, "_id": hit["_id"]}} for hit in batch])
+                    removed += len(batch)
             # What was removed leaves the disk when its segment is written anew.
             rest.send(self.client, Request("POST", f"/{index}/_forcemerge?max_num_segments=1"))
         finally:
             self._block(index)
+        return removed
 
     def _delete(self, lines: list[dict[str, Any]]) -> None:
-        if not lines:
-            return
         with edge():
             answer = self.client.bulk(body=b"".join(orjson.dumps(line) + b"\n" for line in lines))
         bad = [item["delete"] for item in answer["items"] if item["delete"]["status"] not in (200, 404)]

@@ -15,6 +15,7 @@ from auditpipe.pipeline.tabular import field as value_of
 from auditpipe.pipeline.verify_event import Flaw, Row, placed, row_of
 from auditpipe.pipeline.verify_form import Form
 from auditpipe.schemas.errors import Finding
+from auditpipe.schemas.event import Organization
 from auditpipe.schemas.records import Range
 
 #: Ranges in one record: about 50 kB.
@@ -102,8 +103,11 @@ def _row(hit: Mapping[str, Any], form: Form) -> Row | Flaw:
 
 
 def _organization(document: Mapping[str, Any]) -> str | None:
-    found = value_of(document, "organization.id")
-    return found if isinstance(found, str) and found else None
+    """None for what a record can't name either: no text, no Unicode, without end."""
+    try:
+        return Organization(id=value_of(document, "organization.id")).id
+    except ValidationError:
+        return None
 
 
 def _closed(current: _Open | None, scanned: Scanned) -> Iterator[tuple[str | None, Range]]:

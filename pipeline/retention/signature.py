@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
@@ -99,15 +99,22 @@ class Trust:
             raise SettingsError(f"ca_file {path}: expected certificates in PEM: {error}") from error
 
     def problem(self, document: Mapping[str, Any]) -> str | None:
-        """Why this record is not to be believed, as a sentence; None if it is."""
+        """Why this record is not to be believed, as a sentence; None if it is.
+
+        Whoever may add a record chooses its bytes, and parts of a certificate are parsed only when they are asked for:
+        an unknown kind of key, a malformed name and a doubled extension each raise an error of their own.
+        """
         try:
-            signature = document["signature"]
-            chain = [x509.load_der_x509_certificate(base64.b64decode(one)) for one in signature["certificates"]]
-            value, algorithm = base64.b64decode(signature["value"]), signature["algorithm"]
-            at = parse_time(document["@timestamp"])
-            data = canonical_bytes(_unsigned(document))
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+            return self._problem(document)
+        except Exception:  # noqa: BLE001 - whatever it is: such a record is not believed
             return "it is not signed, or not as auditpipe signs"
+
+    def _problem(self, document: Mapping[str, Any]) -> str | None:
+        signature = document["signature"]
+        chain = [x509.load_der_x509_certificate(base64.b64decode(one)) for one in signature["certificates"]]
+        value, algorithm = base64.b64decode(signature["value"]), signature["algorithm"]
+        at = parse_time(document["@timestamp"])
+        data = canonical_bytes(_unsigned(document))
         if not chain or not _holds(chain[0].public_key(), algorithm, value, data):
             return "its signature does not hold"
         if chain[0].subject != self.subject:
@@ -149,7 +156,7 @@ def _holds(key: object, algorithm: object, value: bytes, data: bytes) -> bool:
 def _issued(certificate: x509.Certificate, by: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(by)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 

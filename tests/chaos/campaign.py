@@ -149,6 +149,7 @@ def read_stored(world: World) -> Iterator[Stored]:
 
 def _verify(world: World) -> tuple[str, list[str]]:
     """What `auditpipe verify` says, as the command; a problem unless it finds nothing."""
-    done = run_command("verify", "--grace", "0", env={"AUDITPIPE_HOME": str(world.home.root)})
+    # A long campaign has many events, and a busy machine takes its time.
+    done = run_command("verify", "--grace", "0", env={"AUDITPIPE_HOME": str(world.home.root)}, seconds=1_800)
     said = done.err.strip().splitlines()[-1] if done.err.strip() else "(nothing)"
     return said, [] if done.code == 0 else [f"auditpipe verify: {done}"]

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+from auditpipe.emitters.spool.summary import unsent
 from auditpipe.pipeline.deadletter import folder as dead
 from auditpipe.pipeline.local import counts
 from auditpipe.schemas.errors import AuditpipeError
@@ -47,7 +48,8 @@ def settle(world: World, crew: Crew, deadline: float = DEADLINE_SECONDS) -> tupl
 def _waiting(world: World, crew: Crew, drain: "subprocess.Popen[bytes]") -> Iterator[str]:
     code = drain.poll()
     if code is None:
-        yield "the spool is not drained"
+        waits = sum(summary.waiting.events for summary in unsent(crew.spool))
+        yield f"the spool is being drained, {waits} events wait in it"
     elif code:
         yield f"the application that drains the spool ended with {code}: see emitters.log"
     # Counted as files: what is in them would have to be read each time.

@@ -127,3 +127,27 @@ def test_with_keys_people_are_asked_for_by_every_pseudonym(tmp_path: Path) -> No
 def test_a_range_of_addresses_has_no_pseudonym(tmp_path: Path) -> None:
     keys = read_keys(write_keys(tmp_path / "keys"))
     assert Filters(ip="192.0.2.0/24", keys=keys).clauses() == Filters(ip="192.0.2.0/24").clauses()
+
+
+def test_in_pseudonyms_no_value_that_has_one_is_said_or_asked_for(tmp_path: Path) -> None:
+    keys = read_keys(write_keys(tmp_path / "keys", f"new {'ab' * 32}", f"old {OLD}"))
+    plain = {"actor": "ada", "user": "tess", "target": "user:u7", "session": "s1", "ip": "192.0.2.7"}
+    filters = Filters(**plain, reason="x", keys=keys).in_pseudonyms()
+    said = filters.describe()
+    assert said["target"] == [f"user:{one}" for one in keys.pseudonyms("u7")]
+    assert {name: said[name] for name in plain if name != "target"} == {
+        name: list(keys.pseudonyms(value)) for name, value in plain.items() if name != "target"
+    }
+    for words in (str(said), str(filters.query())):
+        assert not any(f"'{value.removeprefix('user:')}'" in words for value in plain.values())
+    assert filters.plain_values() == plain | {"target": "u7"}
+    assert Filters(**plain).in_pseudonyms().describe() == plain
+
+
+def test_a_pseudonym_a_range_and_a_type_alone_stay_as_they_are(tmp_path: Path) -> None:
+    keys = read_keys(write_keys(tmp_path / "keys"))
+    given_ = {"user": keys.pseudonym("ada"), "target": "team", "ip": "192.0.2.0/24"}
+    filters = Filters(**given_, keys=keys).in_pseudonyms()
+    assert filters.describe() == given_ | {"user": [given_["user"]]}
+    assert filters.plain_values() == {}
+    assert filters.clauses()[0] == {"terms": {"related.user": [given_["user"]]}}

@@ -44,6 +44,41 @@ def test_a_cell_never_begins_as_a_formula(value: str) -> None:
     assert cells(event(user__name=value))["user.name"].startswith("'")
 
 
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ('x;=HYPERLINK("http://a.example")', 'x;\'=HYPERLINK("http://a.example")'),
+        ("x; +1", "x;' +1"),
+        ('x;"=1"', 'x;\'"=1"'),
+        ("x|@SUM(A1)", "x|'@SUM(A1)"),
+        ("x\t=1", "x\\t=1"),
+        ("a;b;-1;c", "a;b;'-1;c"),
+        ("Mozilla/5.0 (X11; Linux; rv:1)", "Mozilla/5.0 (X11; Linux; rv:1)"),
+        ("a-b=c", "a-b=c"),
+    ],
+)
+def test_behind_what_separates_cells_elsewhere_none_begins_as_a_formula(value: str, cell: str) -> None:
+    document = event(user__name=value)
+    assert cells(document)["user.name"] == cell
+    quoted = '"' + cell.replace('"', '""') + '"'
+    assert (quoted in csv_row(document)) == (";" in value or "|" in value)
+
+
+@given(
+    st.lists(st.sampled_from(["=", "-", "\uff1d", ";", "|", ",", '"', "'", " ", "\u00a0", "\t", "\n", "x"])).map(
+        "".join
+    )
+)
+def test_no_separator_makes_a_cell_that_a_spreadsheet_would_run(value: str) -> None:
+    row = csv_row(event(user__name=value, message=value))
+    formula = ("=", "-", "\uff1d")
+    for separator in ";|":
+        assert not [raw for raw in row.split(separator) if raw.strip('" \u00a0').startswith(formula)]
+    for separator in ",;|":
+        for read in csv.reader(io.StringIO(row, newline=""), delimiter=separator):
+            assert not [cell for cell in read if cell.lstrip('" \u00a0').startswith(formula)]
+
+
 @given(st.text(st.characters(exclude_categories=("Cs",)), min_size=1))
 def test_any_value_makes_one_line_with_all_columns(value: str) -> None:
     row = csv_row(event(user__name=value, message=value))

@@ -241,3 +241,9 @@ def test_no_password_is_in_what_python_shows_of_settings() -> None:
     )
     assert given.password == "canary"
     assert "canary" not in f"{given!r} {given}"
+
+
+def test_what_is_no_utf8_may_name_a_file_and_nothing_else() -> None:
+    with pytest.raises(SettingsError, match="AUDITPIPE_USERNAME: expected text in UTF-8, and character 2 is none"):
+        load({}, environment={"HOME": "/nowhere", "AUDITPIPE_USERNAME": "a\udcff"})
+    assert load({}, environment={"HOME": "/nowhere", "AUDITPIPE_SPOOL_DIR": "/a\udcff"}).get("spool_dir") == "/a\udcff"

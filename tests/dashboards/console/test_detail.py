@@ -14,10 +14,10 @@ from auditpipe.dashboards.console.proof import judge
 from auditpipe.pipeline.verify_event import Row, row_of
 from auditpipe.pipeline.verify_form import Form
 from auditpipe.schemas.identity import index_of, parse_time
-from tests.builders import Document, event, stream
+from tests.builders import Document, bulk, event, put, stream
 from tests.conftest import RealOpenSearch
 from tests.dashboards.console.test_listing import words
-from tests.stored import organization, overwrite, store
+from tests.stored import ensure_months, organization, overwrite, store
 
 HOSTILE = "<script>alert(1)</script>\x00\x1b[2J\u202e\u2066'\"&--><b>\N{FAMILY}"
 
@@ -175,3 +175,25 @@ def test_strangers_text_is_text_in_every_field(opensearch: RealOpenSearch, brows
     assert "event.reason: expected text that matches" in words(page)  # no emitter makes such a word of it
     assert page.count("\\x00") > 15
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+@pytest.mark.opensearch
+def test_what_is_no_unicode_text_is_written_out(opensearch: RealOpenSearch, browser: httpx.Client) -> None:
+    """As a shipper can store it, though no emitter of ours makes it."""
+    name, mark = organization(), "no-text-"
+    one, other = (event(organization__id=name, **hostile_fields() | {"audit__details": {mark: mark}}) for _ in range(2))
+    put(other, "event.id", mark)
+    put(one, "audit.stream", mark)
+    put(one, "user", dict.fromkeys(("id", "name"), mark))
+    put(one, "audit.session.id", mark)
+    ensure_months(opensearch, [one])
+    lines = [orjson.dumps(line) for line in (*bulk([one]), bulk([event()])[0], other)]
+    body = b"\n".join(lines).replace(mark.encode(), mark.encode() + rb"\ud800") + b"\n"
+    answer = opensearch.client(opensearch.shipper).bulk(body=body, params={})
+    assert not answer["errors"], answer
+    opensearch.client().indices.refresh(index="audit-events-*")
+    for path in (f"/?org={name}", f"/events/{one['event']['id']}"):
+        page = browser.get(path)
+        assert page.status_code == 200
+        assert 'no-text-<span class="esc">\\ud800</span>' in page.text
+    assert "It does not verify" in words(page.text)

@@ -147,6 +147,12 @@ def test_what_has_no_place_in_a_stream_is_counted_and_not_named() -> None:
     assert scanned.flawed["unlinked"] == 2
 
 
+def test_an_organization_that_no_record_can_name_is_none() -> None:
+    """A record of it could not be made, and nothing of its month removed."""
+    documents = [{**EVENTS[0], "organization": {"id": name}} for name in ("o\ud800", "", 7)]
+    assert {org for org, _ in scan.ranges(hits(documents), Scanned())} == {None}
+
+
 @given(st.lists(st.sampled_from(["a", "b", None]), max_size=60), st.integers(1, 5))
 def test_batches_hold_all_ranges_each_once_and_of_one_organization(names: list[str | None], size: int) -> None:
     [one] = [one for _, one in scan.ranges(hits(EVENTS), Scanned())]

@@ -1,12 +1,17 @@
 """Whose records are believed."""
 
+import base64
 import copy
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from auditpipe.pipeline.retention.signature import Key, Signer, Trust
 from auditpipe.schemas.errors import NotAllowed, SettingsError
@@ -107,3 +112,107 @@ def test_who_has_no_certificate_or_a_key_that_does_not_sign_is_told(authority: A
         Signer.read(authority.settings(key_file=str(key)))
     with pytest.raises(SettingsError, match="admin_dn"):
         Trust.read(authority.settings(admin_dn="no subject"))
+
+
+def replaced(one: x509.Certificate, old: bytes, new: bytes) -> bytes:
+    """Its DER with a part of the same length replaced."""
+    der = one.public_bytes(serialization.Encoding.DER)
+    assert old in der and len(old) == len(new)
+    return der.replace(old, new)
+
+
+KEY_TYPE, CURVE = bytes.fromhex("06072a8648ce3d0201"), bytes.fromhex("06082a8648ce3d030107")
+USAGE, CONSTRAINTS = bytes.fromhex("0603551d0f"), bytes.fromhex("0603551d13")
+NOT_OURS = "it is not signed, or not as auditpipe signs"
+
+
+def with_chain(signed: dict[str, Any], *chain: bytes) -> dict[str, Any]:
+    encoded = [base64.b64encode(one).decode() for one in chain]
+    return {**signed, "signature": {**signed["signature"], "certificates": encoded}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (KEY_TYPE, KEY_TYPE[:-1] + b"\x7f"),
+        (CURVE, CURVE[:-1] + b"\x7f"),
+        (b"\x0c\x0fauditpipe-admin", b"\x0c\x0fauditpipe-admi\xff"),
+    ],
+    ids=["key type", "curve", "name"],
+)
+def test_a_certificate_that_cannot_be_read_is_a_finding(authority: Authority, old: bytes, new: bytes) -> None:
+    signer = authority.signer
+    planted = with_chain(signer.sign(record()), replaced(signer.certificates[0], old, new))
+    assert authority.trust.problem(planted) == NOT_OURS
+
+
+def test_an_authority_between_with_a_doubled_extension_is_a_finding() -> None:
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(3)]
+    admin = certificate(ADMIN, keys[2], ("between", keys[1]))
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(
+        issuer_name=admin.issuer,
+        subject_name=admin.issuer,
+        public_key=keys[1].public_key(),
+        serial_number=1,
+        not_valid_before=now - timedelta(hours=1),
+        not_valid_after=now + timedelta(hours=1),
+    ).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    between = builder.add_extension(
+        x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.15"), b"\x03\x02\x01\x06"), critical=False
+    ).sign(keys[0], hashes.SHA256())
+    signed = Signer((admin, between), keys[2]).sign(record())
+    planted = with_chain(signed, admin.public_bytes(serialization.Encoding.DER), replaced(between, USAGE, CONSTRAINTS))
+    assert trusting(certificate("root", keys[0], ca=True)).problem(planted) == NOT_OURS
+
+
+@pytest.fixture(scope="module")
+def chained() -> tuple[Trust, dict[str, Any], list[bytes]]:
+    """Who believes a record, the record, and its two certificates."""
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(3)]
+    admin = certificate(ADMIN, keys[2], ("between", keys[1]))
+    between = certificate("between", keys[1], ("root", keys[0]), ca=True)
+    signed = Signer((admin, between), keys[2]).sign(record(month="1999-01"))
+    trust = trusting(certificate("root", keys[0], ca=True))
+    assert trust.problem(signed) is None
+    return trust, signed, [one.public_bytes(serialization.Encoding.DER) for one in (admin, between)]
+
+
+@given(data=st.data())
+@settings(max_examples=500)
+def test_whatever_becomes_of_a_certificate_is_told_in_a_sentence(
+    chained: tuple[Trust, dict[str, Any], list[bytes]], data: st.DataObject
+) -> None:
+    trust, signed, chain = chained
+    altered = [bytearray(one) for one in chain]
+    which = altered[data.draw(st.integers(0, 1))]
+    before = bytes(which)
+    for _ in range(data.draw(st.integers(1, 3))):
+        which[data.draw(st.integers(0, len(which) - 1))] = data.draw(st.integers(0, 255))
+    assume(bytes(which) != before)
+    assert isinstance(trust.problem(with_chain(signed, *map(bytes, altered))), str)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=50)
+@given(path=st.sampled_from(["@timestamp", "signature", "algorithm", "certificates", "value"]), value=JSON)
+def test_whatever_stands_in_a_record_is_told_in_a_sentence(
+    chained: tuple[Trust, dict[str, Any], list[bytes]], path: str, value: Any
+) -> None:
+    trust, signed, _ = chained
+    planted = copy.deepcopy(signed)
+    (planted if path in planted else planted["signature"])[path] = value
+    assert isinstance(trust.problem(planted), str)
+
+
+def test_a_record_nested_too_deep_is_a_finding(authority: Authority) -> None:
+    deep: Any = "\ue000"
+    for _ in range(100_000):
+        deep = [deep]
+    assert authority.trust.problem({**authority.signer.sign(record()), "query": deep}) == NOT_OURS
