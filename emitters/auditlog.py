@@ -377,8 +377,9 @@ def _close_all() -> None:
     for audit in list(_living):
         try:
             audit.close()
-        except Exception:  # the others are to be closed all the same
-            log.exception("an AuditLog of %s can't be closed", audit.builder.service["name"])
+        except Exception as error:  # the others are to be closed all the same
+            is_bug = not isinstance(error, AuditpipeError)
+            log.error("the AuditLog of %s can't be closed: %s", audit.builder.service["name"], error, exc_info=is_bug)
 
 
 def _after_fork_in_child() -> None:
