@@ -117,7 +117,7 @@ class AuditLog:
         self._turn = Turn()
         self._lock = threading.Lock()
         self._streams: dict[str | None, Stream] = {}
-        self._closed = False
+        self._closed = self._closes = False
         self._pid = os.getpid()
 
     def emit(self, action: str, **arguments: Any) -> Event | None:
@@ -183,7 +183,7 @@ class AuditLog:
 
     def _put_off(self, document: Document, moment: int) -> None:
         """Append it when this thread's turn is over; what can be said against it is said now."""
-        if self._closed:
+        if self._closed or self._closes:
             raise SpoolError("this AuditLog is closed")
         check_unlinked(document)
         self._turn.put_off(partial(self._append_late, document, moment))
@@ -284,6 +284,7 @@ class AuditLog:
         """
         self._check_process()
         if self._turn.is_taken:
+            self._closes = True
             self._turn.put_off(partial(self._close, timeout))
             return
         self._turn.catch_up()  # should Ctrl-C have broken that off

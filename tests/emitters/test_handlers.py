@@ -271,6 +271,18 @@ def test_a_wrong_event_is_the_handler_s_own_error(audit_log: AuditLog, monkeypat
     assert audit_log.stats().refused == 2
 
 
+def test_after_a_close_nothing_is_taken(audit_log: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it is not closed yet."""
+
+    def handler() -> None:
+        audit_log.close()
+        with pytest.raises(SpoolError, match="closed"):
+            audit_log.emit("user.user.exported")
+
+    assert in_the_middle(audit_log, monkeypatch, handler) is not None
+    assert audit_log._closed
+
+
 def test_what_the_spool_refuses_later_is_counted_and_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
