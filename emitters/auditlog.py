@@ -2,7 +2,6 @@
 
 import atexit
 import dataclasses
-import hashlib
 import inspect
 import logging
 import os
@@ -13,55 +12,41 @@ import weakref
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, Self
-
-from pydantic import BaseModel, ValidationError
 
 from auditpipe.emitters import context as contexts
 from auditpipe.emitters.build import Builder, Document
 from auditpipe.emitters.concealment import concealment_key
 from auditpipe.emitters.pseudonyms import Pseudonyms
 from auditpipe.emitters.redaction import Redactor
+from auditpipe.emitters.sealing import NO_PARTS, Parts, Stream, check_unlinked, checked_whole, refuse_first, seal
 from auditpipe.emitters.spooled import SpoolOptions, SpoolTransport
 from auditpipe.emitters.transport import Stats, Transport
+from auditpipe.emitters.turn import Turn
 from auditpipe.schemas import identity, privacy, rules, settings
-from auditpipe.schemas.canonical import GENESIS, canonical_bytes, document_hash
+from auditpipe.schemas.canonical import document_hash
 from auditpipe.schemas.catalogue import STREAM_CLOSED, Action, Catalogue, builtin
-from auditpipe.schemas.errors import AuditpipeError, InvalidEvent, LimitExceeded, SpoolError, UsageError
+from auditpipe.schemas.errors import AuditpipeError, InvalidEvent, SpoolError, UsageError
 from auditpipe.schemas.event import Event
 from auditpipe.schemas.pseudonyms import read_keys
-from auditpipe.schemas.values import MAX_EVENT_BYTES
 
 log = logging.getLogger(__name__)
 
 FailurePolicy = Literal["raise", "continue"]
 _POLICIES = ("raise", "continue")
 _LOG_INTERVAL = 60.0
-_validate = Event.__pydantic_validator__.validate_python
-
-#: Parts of an event, frozen. Events may share them.
-Parts = Mapping[str, BaseModel]
-_NO_PARTS: Parts = MappingProxyType({})
 #: What a builder puts into each of its documents: it is checked with the first event, and not again with every other.
 _CONSTANT = ("ecs", "service", "host")
-
-
-@dataclasses.dataclass(slots=True)
-class Stream:
-    """One stream's head: its id, its last number, the hash of its last event."""
-
-    id: str
-    sequence: int = 0
-    previous: str = GENESIS
 
 
 class AuditLog:
     """Emits audit events of one service.
 
     When `emit` has returned an event, it survives SIGKILL of the application as long as the spool's folder survives;
-    it never waits for the network. Safe for threads, asyncio and fork: a child process has streams of its own.
+    it never waits for the network. Safe for threads, asyncio and fork: a child process has streams of its own. Safe for
+    signal handlers: what one asks for in the middle of a call of the same thread is done when that ends.
 
     `service`, `version`, `environment`: the application. `organization`: the tenant, id or `{"id", "name"}`, unless
     a call or a context names another. `catalogue`: `auditpipe.schemas.catalogue.builtin()` unless given; `actions`:
@@ -129,9 +114,10 @@ class AuditLog:
         _living.add(self)
 
     def _begin(self) -> None:
+        self._turn = Turn()
         self._lock = threading.Lock()
         self._streams: dict[str | None, Stream] = {}
-        self._closed = False
+        self._closed = self._closes = False
         self._pid = os.getpid()
 
     def emit(self, action: str, **arguments: Any) -> Event | None:
@@ -146,6 +132,9 @@ class AuditLog:
 
         InvalidEvent names the field that is wrong, UnknownAction the nearest actions, SpoolError says what the disk
         refused; with `on_failure` `continue` they are counted and logged and None is returned.
+
+        From a signal handler that has broken into a call of the same thread it returns None: the event is checked, and
+        appended when that call ends.
         """
         try:
             return self._emit(action, arguments)
@@ -164,8 +153,8 @@ class AuditLog:
             raise error from cause
         self._log_refusal(action, error)
 
-    def _emit(self, action: str, arguments: dict[str, Any]) -> Event:
-        if os.getpid() != self._pid:  # forked by something that runs no at-fork hooks
+    def _emit(self, action: str, arguments: dict[str, Any]) -> Event | None:
+        if os.getpid() != self._pid:
             self._after_fork()
         if not arguments.keys() <= ARGUMENTS:
             unknown = arguments.keys() - ARGUMENTS
@@ -174,45 +163,76 @@ class AuditLog:
         if around:
             arguments = {**around, **arguments}
         document, moment = self.builder.document(action, **arguments)
-        with self._lock:
-            if self._closed:
-                raise SpoolError("this AuditLog is closed")
-            event, ticket = self._seal_and_append(document, moment, checked=self._constant)
-        self._transport.settle(ticket)
+        if self._turn.is_taken:
+            self._put_off(document, moment)
+            return None
+        event = self._turn.run(self._append, document, moment, self._constant)
         if not self._constant:
             self._constant = {part: getattr(event, part) for part in _CONSTANT if part in document}
         return event
 
+    def _append(
+        self, document: Document, moment: int, checked: Parts = NO_PARTS, stream: Stream | None = None
+    ) -> Event:
+        with self._lock:
+            if self._closed:
+                raise SpoolError("this AuditLog is closed")
+            event, ticket = self._seal_and_append(document, moment, stream, checked)
+        self._transport.settle(ticket)
+        return event
+
+    def _put_off(self, document: Document, moment: int) -> None:
+        """Append it when this thread's turn is over; what can be said against it is said now."""
+        if self._closed or self._closes:
+            raise SpoolError("this AuditLog is closed")
+        check_unlinked(document)
+        self._turn.put_off(partial(self._append_late, document, moment))
+
+    def _append_late(self, document: Document, moment: int) -> None:
+        try:
+            self._append(document, moment)
+        except AuditpipeError as error:
+            self._refused += 1
+            raise SpoolError(f"audit event {document['event']['action']}: {error}") from error
+
     def append_sealed(self, document: Document) -> Event:
         """Append an event that is sealed already, as it is. InvalidEvent names what `emit` would not have made."""
+        self._begin_turn()
         event = self.check_sealed(document)
+        self._turn.run(self._append_sealed, event, document)
+        return event
+
+    def _append_sealed(self, event: Event, document: Document) -> None:
         with self._lock:
             ticket = self._transport.append(event, document, identity.parse_time(document["@timestamp"]))
         self._transport.settle(ticket)
-        return event
 
     def check_sealed(self, document: Document) -> Event:
         """The event of a sealed document, all of it checked: values, form, hash, catalogue, secrets.
 
         InvalidEvent names the field. What the catalogue says counts where it has the action.
         """
-        _refuse_first(rules.value_problems(document))
-        event = _checked(document)
+        refuse_first(rules.value_problems(document))
+        event = checked_whole(document)
         if event.hash != document_hash(document):
             raise InvalidEvent("audit.hash", "is not the hash of this document: it was altered after it was sealed")
         found = rules.content_problems(document, self.catalogue, self.builder.redactor)
-        _refuse_first(p for p in found if p.path != "event.action")
+        refuse_first(p for p in found if p.path != "event.action")
         return event
 
     def append_built(self, document: Document, moment: int, stream: Stream | None = None) -> Event:
         """Seal a built document into a stream, this process's own unless given, and append it. Errors as `emit`."""
-        with self._lock:
-            event, ticket = self._seal_and_append(document, moment, stream)
-        self._transport.settle(ticket)
-        return event
+        self._begin_turn()
+        return self._turn.run(self._append, document, moment, stream=stream)
+
+    def _begin_turn(self) -> None:
+        """What comes before a call that must be done now."""
+        self._check_process()
+        if self._turn.is_taken:
+            raise SpoolError("not from a signal handler in the middle of another call of this AuditLog: use emit there")
 
     def _seal_and_append(
-        self, document: Document, moment: int, stream: Stream | None = None, checked: Parts = _NO_PARTS
+        self, document: Document, moment: int, stream: Stream | None = None, checked: Parts = NO_PARTS
     ) -> tuple[Event, int]:
         if stream is None:
             tenant = document["organization"]["id"] if "organization" in document else None
@@ -240,19 +260,37 @@ class AuditLog:
         return contexts.context(**values)
 
     def flush(self, timeout: float = 5.0) -> bool:
-        """Wait until what was emitted before is acknowledged by the shipper; False after `timeout` seconds."""
-        return self._transport.flush(timeout)
+        """Wait until what was emitted before is acknowledged by the shipper; False after `timeout` seconds.
+
+        False at once from a signal handler in the middle of another call: to wait there would hold that up.
+        """
+        self._check_process()
+        return not self._turn.is_taken and self._turn.run(self._transport.flush, timeout)
 
     def drain(self, timeout: float = 5.0) -> bool:
-        """Wait until what dead processes left in the spool is acknowledged too; False after `timeout` seconds."""
-        return self._transport.drain(timeout)
+        """Wait until what dead processes left in the spool is acknowledged too; False as `flush`."""
+        self._check_process()
+        return not self._turn.is_taken and self._turn.run(self._transport.drain, timeout)
 
     def stats(self) -> Stats:
-        """Where the events are."""
+        """Where the events are. Takes no lock."""
+        self._check_process()
         return dataclasses.replace(self._transport.stats(), refused=self._refused)
 
     def close(self, timeout: float | None = None) -> None:
-        """Close each stream with an event, send for at most `timeout` seconds, stop. Twice is fine."""
+        """Close each stream with an event, send for at most `timeout` seconds, stop. Twice is fine.
+
+        From a signal handler in the middle of another call of the same thread: when that ends.
+        """
+        self._check_process()
+        if self._turn.is_taken:
+            self._closes = True
+            self._turn.put_off(partial(self._close, timeout))
+            return
+        self._turn.catch_up()  # should Ctrl-C have broken that off
+        self._turn.run(self._close, timeout)
+
+    def _close(self, timeout: float | None) -> None:
         with self._lock:
             if self._closed:
                 return
@@ -282,7 +320,13 @@ class AuditLog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _check_process(self) -> None:
+        """Begin anew in a child of something that runs no at-fork hooks (a library in C): nothing there is ours."""
+        if os.getpid() != self._pid:
+            self._after_fork()
+
     def _after_fork(self) -> None:
+        identity.forget_random()
         self._transport.after_fork()
         self._begin()
 
@@ -301,37 +345,6 @@ class AuditLog:
         if now - self._last_log >= _LOG_INTERVAL:
             self._last_log = now
             log.error("audit event %s was not taken, %d so far: %s", action, self._refused, error)
-
-
-def seal(document: Document, checked: Parts = _NO_PARTS) -> Event:
-    """Hash a linked document into `audit.hash` and check it whole. InvalidEvent names the field.
-
-    `checked`: parts of it that are known to be good, as an earlier event has them.
-    """
-    audit = document["audit"]
-    audit.pop("hash", None)
-    try:
-        data = canonical_bytes(document)
-    except ValueError as error:
-        raise InvalidEvent("event", str(error)) from error
-    if len(data) > MAX_EVENT_BYTES:
-        raise LimitExceeded("event", f"an event has at most {MAX_EVENT_BYTES} bytes of JSON, got {len(data)}")
-    audit["hash"] = hashlib.sha256(data).hexdigest()
-    return _checked({**document, **checked})
-
-
-def _refuse_first(problems: Iterable[rules.Problem]) -> None:
-    first = next(iter(problems), None)
-    if first is not None:
-        raise InvalidEvent(first.path, f"expected {first.expected}, got {first.got}")
-
-
-def _checked(document: Document) -> Event:
-    try:
-        return _validate(document)  # type: ignore[no-any-return]
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InvalidEvent(".".join(str(part) for part in first["loc"]), first["msg"]) from error
 
 
 def _pseudonyms(key_file: str | None, chosen: Iterable[str] | None) -> Pseudonyms | None:
@@ -363,7 +376,11 @@ _living: "weakref.WeakSet[AuditLog]" = weakref.WeakSet()
 
 def _close_all() -> None:
     for audit in list(_living):
-        audit.close()
+        try:
+            audit.close()
+        except Exception as error:  # the others are to be closed all the same
+            is_bug = not isinstance(error, AuditpipeError)
+            log.error("the AuditLog of %s can't be closed: %s", audit.builder.service["name"], error, exc_info=is_bug)
 
 
 def _after_fork_in_child() -> None:

@@ -6,6 +6,7 @@ is hashed whole; in longer texts the typed part alone is replaced. `organization
 event, and whoever types a tenant's name must not hide their attempts from it.
 """
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -104,23 +105,25 @@ def concealment_key(path: Path) -> bytes:
     """The key in this file, made at first use with mode 0600. SpoolError if it can't be read or made."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
         if not path.exists():
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                os.write(descriptor, os.urandom(32).hex().encode())
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            try:
-                os.link(temporary, path)  # whoever links first wins; a half-written key is never seen
-            except FileExistsError:
-                temporary.unlink()
-                return concealment_key(path)
-            temporary.unlink()
+            _make_key(path)
         key = bytes.fromhex(path.read_text(encoding="ascii").strip())
     except (OSError, ValueError) as error:
         raise SpoolError(f"{path}: the key that conceals typed names can't be read or made: {error}") from error
     if len(key) < 32:
         raise SpoolError(f"{path}: expected a key of 64 hex digits, got {len(key)} bytes")
     return key
+
+
+def _make_key(path: Path) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(os.urandom(32).hex().encode())
+            file.flush()
+            os.fsync(descriptor)
+        with contextlib.suppress(FileExistsError):  # whoever links first wins; a half-written key is never seen
+            os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)  # each try that a full disk refuses would leave another

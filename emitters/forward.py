@@ -5,6 +5,7 @@ answers `{"ack": id}` once it has taken the chunk.
 """
 
 import base64
+import contextlib
 import os
 import socket
 import struct
@@ -16,7 +17,7 @@ from fluent.sender import FluentSender
 
 from auditpipe.emitters.handshake import authenticate
 from auditpipe.schemas import identity
-from auditpipe.schemas.errors import NotAllowed, NotFinished, OutOfReach, SettingsError
+from auditpipe.schemas.errors import NotFinished, OutOfReach, SettingsError
 
 if TYPE_CHECKING:
     import ssl
@@ -74,9 +75,11 @@ class ForwardSender(FluentSender):  # type: ignore[misc]  # fluent-logger has no
         shared_key: str | None = None,
     ) -> None:
         super().__init__(TAG, host=host, port=port, timeout=connect_timeout)
+        self._peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._acknowledge_timeout = timeout
         self._shared_key = shared_key
         self._tls = _tls(ca_file) if ca_file else None
+        self._opening: Any = None  # `disconnect` breaks off what is not proven yet, too
 
     def deliver(self, entries: bytes, count: int) -> None:
         """Send one chunk and return when it is acknowledged.
@@ -96,24 +99,39 @@ class ForwardSender(FluentSender):  # type: ignore[misc]  # fluent-logger has no
             self._await_acknowledgement(connection, chunk)
         except (OSError, ValueError) as error:  # ValueError: what ssl says of a socket that was closed
             self._close()
-            raise OutOfReach(f"{self.host}:{self.port}: {error}") from error
-        except (NotAcknowledged, NotAllowed):
+            raise OutOfReach(f"{self._peer}: {error}") from error
+        except BaseException:
             self._close()
             raise
 
     def disconnect(self) -> None:
         """Close the connection, from any thread: a `deliver` that waits on it ends, the next opens another."""
+        opening = self._opening
+        if opening is not None:
+            with contextlib.suppress(OSError):
+                opening.shutdown(socket.SHUT_RDWR)
         self._close()
 
     def _reconnect(self) -> None:
+        """fluent-logger's own knows IPv4 only. `socket` is set to what has proven who it is, and to nothing else."""
         if self.socket is not None:
             return
-        super()._reconnect()
-        connection: Any = self.socket
-        if self._tls is not None:
-            connection = self.socket = self._tls.wrap_socket(connection, server_hostname=self.host)
-        if self._shared_key is not None:
-            authenticate(connection, self._shared_key, socket.gethostname())
+        connection: Any = socket.create_connection((self.host, self.port), self.timeout)
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._opening = connection
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_hostname=self.host, do_handshake_on_connect=False)
+                self._opening = connection
+                connection.do_handshake()
+            if self._shared_key is not None:
+                authenticate(connection, self._shared_key, socket.gethostname(), self.timeout)
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            self._opening = None
+        self.socket = connection
 
     def _await_acknowledgement(self, connection: Any, chunk: str) -> None:
         deadline = time.monotonic() + self._acknowledge_timeout
@@ -125,10 +143,10 @@ class ForwardSender(FluentSender):  # type: ignore[misc]  # fluent-logger has no
             except TimeoutError:
                 break
             if not data:
-                raise NotAcknowledged(f"{self.host}:{self.port} closed the connection before it acknowledged")
+                raise NotAcknowledged(f"{self._peer} closed the connection before it acknowledged")
             if self._acknowledges(unpacker, data, chunk):
                 return
-        raise NotAcknowledged(f"{self.host}:{self.port} did not acknowledge within {self._acknowledge_timeout:g} s")
+        raise NotAcknowledged(f"{self._peer} did not acknowledge within {self._acknowledge_timeout:g} s")
 
     def _acknowledges(self, unpacker: Any, data: bytes, chunk: str) -> bool:
         """Whether our acknowledgement has come; one for another chunk (late, or twice) says nothing about ours."""
@@ -136,5 +154,5 @@ class ForwardSender(FluentSender):  # type: ignore[misc]  # fluent-logger has no
             unpacker.feed(data)
             answers = list(unpacker)
         except (ValueError, msgpack.exceptions.UnpackException, msgpack.exceptions.BufferFull) as error:
-            raise NotAcknowledged(f"{self.host}:{self.port} answered what is no msgpack: {error}") from error
+            raise NotAcknowledged(f"{self._peer} answered what is no msgpack: {error}") from error
         return any(isinstance(answer, dict) and answer.get("ack") in (chunk, chunk.encode()) for answer in answers)

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid5
 
-from auditpipe.emitters.auditlog import ARGUMENTS, AuditLog, Stream, seal
+from auditpipe.emitters.auditlog import ARGUMENTS, AuditLog
 from auditpipe.emitters.build import Document
+from auditpipe.emitters.sealing import Stream, check_unlinked
 from auditpipe.schemas import strict_json
-from auditpipe.schemas.canonical import GENESIS
 from auditpipe.schemas.changes import changed_fields
 from auditpipe.schemas.errors import InvalidEvent
 from auditpipe.schemas.event import Event
@@ -80,8 +80,7 @@ class Intake:
     def _check(self, given: Document) -> None:
         document, _, _ = self._prepare(given)
         if not is_sealed(given):
-            place = {"stream": "0" * 36, "sequence": 1, "previous": GENESIS}
-            seal({**document, "audit": {**document["audit"], **place}})
+            check_unlinked(document)
 
     def append(self, lines: Iterable[str | bytes]) -> Iterator[Event]:
         """Append each line. InvalidEvent, SpoolError as `AuditLog.emit`."""

@@ -8,7 +8,6 @@ since 1970: a float would move the last nanosecond of a month into the next.
 import io
 import os
 import re
-import threading
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -91,26 +90,24 @@ def new_event_id(ns: int) -> str:
 
 # One system call for 400 ids. A child process must not go on with its parent's bytes: it would make the same ids.
 _RANDOM_POOL = 4_000
-_random_lock = threading.Lock()
 _random = io.BytesIO()
 
 
 def _random_bytes(count: int) -> bytes:
+    """Without a lock, which a signal's handler would wait for: one `read` gives no byte of a pool twice."""
     global _random
-    with _random_lock:
-        data = _random.read(count)
-        if len(data) < count:
-            _random = io.BytesIO(os.urandom(_RANDOM_POOL))
-            data = _random.read(count)
+    while len(data := _random.read(count)) < count:
+        _random = io.BytesIO(os.urandom(_RANDOM_POOL))
     return data
 
 
-def _forget_random() -> None:
-    global _random, _random_lock
-    _random, _random_lock = io.BytesIO(), threading.Lock()
+def forget_random() -> None:
+    """To be called in a child of something that runs no at-fork hooks."""
+    global _random
+    _random = io.BytesIO()
 
 
-os.register_at_fork(after_in_child=_forget_random)
+os.register_at_fork(after_in_child=forget_random)
 
 
 def is_event_id(text: object) -> bool:

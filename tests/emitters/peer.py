@@ -20,12 +20,13 @@ def acknowledge(peer: "Peer", connection: socket.socket, chunk: str) -> None:
 class Peer:
     """Listens on loopback, keeps every record it was sent, and answers each chunk by `manner`."""
 
-    def __init__(self, manner: Manner = acknowledge, port: int = 0) -> None:
+    def __init__(self, manner: Manner = acknowledge, port: int = 0, host: str = "127.0.0.1") -> None:
         self.manner = manner
         self.records: list[dict[str, Any]] = []
         self.times: list[int] = []
         self.chunks: list[str] = []
-        self._server = socket.create_server(("127.0.0.1", port))
+        self._host = f"[{host}]" if ":" in host else host
+        self._server = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.port: int = self._server.getsockname()[1]
         self._connections: list[socket.socket] = []
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -33,7 +34,7 @@ class Peer:
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self._host}:{self.port}"
 
     def _accept(self) -> None:
         while True:

@@ -1,14 +1,19 @@
 """What was typed for an unknown account is nowhere in the event, and nothing else is lost by that."""
 
+import errno
 import json
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from auditpipe.emitters import AuditLog
+from auditpipe.emitters.concealment import concealment_key
 from auditpipe.schemas import published
 from auditpipe.schemas.catalogue import builtin
+from auditpipe.schemas.errors import SpoolError
 from auditpipe.schemas.event import Event
 
 TYPED = "Hunter2 & co"
@@ -98,3 +103,38 @@ def test_a_typed_name_that_is_a_word_of_ours_breaks_nothing(audit_log: AuditLog)
     event = failed(audit_log, actor={"name": "user"})
     assert event.audit.target is not None
     assert event.audit.target.type == "user"
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "link"])
+def test_a_key_that_can_not_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """Each failed sign-in would leave a file on a disk that is full already; once there is room the key is made."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "names.key"
+    with monkeypatch.context() as patch:
+        if call == "write":
+            patch.setattr(os, "urandom", lambda count: refuse() if count == 32 else bytes(count))
+        else:
+            patch.setattr(os, call, refuse)
+        for _ in range(3):
+            with pytest.raises(SpoolError, match="No space left"):
+                concealment_key(path)
+        assert list(tmp_path.iterdir()) == []
+    assert len(concealment_key(path)) == 32
+    assert [(left.name, left.stat().st_mode & 0o777) for left in tmp_path.iterdir()] == [("names.key", 0o600)]
+
+
+def test_a_key_that_another_made_meanwhile_is_everybody_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "names.key"
+    real, made = os.link, []
+
+    def late(source: Path, target: Path) -> None:
+        monkeypatch.setattr(os, "link", real)
+        made.append(concealment_key(path))
+        real(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    assert [concealment_key(path)] == made
+    assert list(tmp_path.iterdir()) == [path]

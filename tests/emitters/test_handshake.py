@@ -27,8 +27,7 @@ def meet(pong: Pong) -> None:
     thread.start()
     try:
         with ours, theirs:
-            ours.settimeout(10)
-            authenticate(ours, KEY, "client")
+            authenticate(ours, KEY, "client", 10)
     finally:
         thread.join()
 

@@ -1,5 +1,7 @@
 """Time, id and index of an event."""
 
+import sys
+import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -65,3 +67,22 @@ def test_what_is_no_uuid7_is_refused() -> None:
         assert not identity.is_event_id(text)
     with pytest.raises(ValueError, match="expected a UUIDv7"):
         identity.milliseconds_of("e1")
+
+
+def test_no_two_threads_get_one_id() -> None:
+    """Without a lock: a signal's handler may ask for one in the middle of another."""
+    made: list[str] = []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [
+            threading.Thread(target=lambda: made.extend([identity.new_event_id(0) for _ in range(5000)]))
+            for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(set(made)) == len(made) == 40_000
