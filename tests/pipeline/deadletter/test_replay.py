@@ -263,7 +263,7 @@ def test_watching_goes_on_where_a_folder_or_a_file_can_not_be_made(
 
 def test_a_folder_that_can_not_be_made_is_said_at_the_start_of_a_watch(replayer: Replayer, tmp_path: Path) -> None:
     (tmp_path / "replaying").touch()
-    with pytest.raises(SettingsError, match="dead letters can't be kept in .*replaying"):
+    with pytest.raises(SettingsError, match=r"dead letters can't be kept in .*replaying"):
         replayer.watch([tmp_path], threading.Event(), interval=0.05)
 
 
