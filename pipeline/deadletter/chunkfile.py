@@ -74,7 +74,7 @@ def read_events(data: bytes, tag: str) -> Iterator[Event | Refused]:
         yield Refused(Reason("unreadable", problem), tag, None, packed=data)
         return
     content = data[start:] if problem else read_content(data)
-    frames, done = Frames(max(len(content), 1)), 0
+    frames, done = Frames(max(len(content), 1), deep=True), 0
     try:
         frames.feed(content)
         for frame in frames:

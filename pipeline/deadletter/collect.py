@@ -10,7 +10,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Event as Stop
-from threading import Thread
 
 from auditpipe.pipeline.deadletter import folder as dead
 from auditpipe.pipeline.relay.alarm import Quiet
@@ -22,26 +21,29 @@ _QUIET_SECONDS = 60.0
 _log = logging.getLogger(__name__)
 
 
-def collect(folders: Sequence[Path]) -> int:
-    """Move what is whole to `replaying/`, under names of its own; how many files. SpoolError if one can't be moved."""
-    found = [file for folder in folders for file in dead.files(folder) if file.kind is dead.Kind.CHUNK]
-    return sum(dead.claim(file) is not None for file in found if dead.is_whole(file))
+def collect(folders: Sequence[Path]) -> list[SpoolError]:
+    """Move what is whole to `replaying/`, under names of its own; why what could not be moved could not."""
+    found: list[dead.DeadFile] = []
+    troubles: list[SpoolError] = []
+    for folder in folders:
+        try:
+            found += dead.files(folder, (dead.Kind.CHUNK,))
+            dead.make_subfolders(folder)
+        except SpoolError as error:
+            troubles.append(error)
+    for file in found:
+        try:
+            if dead.is_whole(file):
+                dead.claim(file)
+        except SpoolError as error:
+            troubles.append(error)
+    return troubles
 
 
-class Collector(Thread):
-    """Collects beside a replay, until `stop` is set: that may wait for a cluster for minutes."""
-
-    def __init__(self, folders: Sequence[Path], stop: Stop) -> None:
-        super().__init__(name="collector", daemon=True)
-        self._folders = folders
-        self._ended = stop
-        self._quiet = Quiet(_QUIET_SECONDS)
-
-    def run(self) -> None:
-        """As the class says. What can't be moved is tried again, and told once a minute."""
-        while not self._ended.wait(COLLECT_SECONDS):
-            try:
-                collect(self._folders)
-            except SpoolError as error:
-                if self._quiet.lets("collect"):
-                    _log.warning("a rejected chunk stays where Fluent Bit may overwrite it: %s", error)
+def collect_forever(folders: Sequence[Path], stop: Stop) -> None:
+    """Collect until `stop` is set. What can't be moved is tried again, and told once a minute."""
+    quiet = Quiet(_QUIET_SECONDS)
+    while not stop.wait(COLLECT_SECONDS):
+        troubles = collect(folders)
+        if troubles and quiet.lets("collect"):
+            _log.warning("a rejected chunk stays where Fluent Bit may overwrite it: %s", troubles[0])

@@ -12,7 +12,7 @@ Fluent Bit reads subfolders neither at start (cio_scan.c takes regular files onl
 import fcntl
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -21,7 +21,7 @@ from time import time
 
 from auditpipe.pipeline.deadletter import chunkfile
 from auditpipe.pipeline.deadletter.letters import Letter, from_event, from_refused, read_letters, to_event
-from auditpipe.pipeline.deadletter.store import SUFFIX, WAITING, leave, prepare_folder, read_between_writes, take_away
+from auditpipe.pipeline.deadletter.store import SUFFIX, WAITING, leave, make_folder, read_between_writes, take_away
 from auditpipe.pipeline.relay.alarm import waiting_for
 from auditpipe.pipeline.relay.records import Event, Reason, Refused
 from auditpipe.schemas.errors import NotFinished, SpoolError, UsageError
@@ -75,13 +75,16 @@ class Summary:
     waits: Counter[str]
 
 
-def files(folder: Path) -> list[DeadFile]:
-    """Every file of dead letters in the folder, oldest first; none where there is no folder."""
-    found = []
-    subfolders = {WAITING: Kind.WAITING, REPLAYING: Kind.REPLAYING, REFUSED: Kind.REFUSED}
-    for where, kind in ((folder, None), *((folder / name, kind) for name, kind in subfolders.items())):
-        found += _files(folder, where, kind)
-    return sorted(found, key=lambda file: (file.modified, file.path))
+def files(folder: Path, kinds: Collection[Kind] = frozenset(Kind)) -> list[DeadFile]:
+    """Every file of these kinds in the folder, oldest first; none where there is no folder.
+
+    SpoolError if a folder that may hold them can't be read.
+    """
+    found = _files(folder, folder, None)
+    for name, kind in ((WAITING, Kind.WAITING), (REPLAYING, Kind.REPLAYING), (REFUSED, Kind.REFUSED)):
+        if kind in kinds:
+            found += _files(folder, folder / name, kind)
+    return sorted((file for file in found if file.kind in kinds), key=lambda file: (file.modified, file.path))
 
 
 def waiting(folder: Path) -> list[DeadFile]:
@@ -89,27 +92,45 @@ def waiting(folder: Path) -> list[DeadFile]:
 
     Events that were refused one by one do not: a person has a reason to send those again.
     """
-    healing = (Kind.CHUNK, Kind.WAITING, Kind.REPLAYING)
-    return [file for file in files(folder) if file.kind in healing and is_whole(file)]
+    return [file for file in files(folder, (Kind.CHUNK, Kind.WAITING, Kind.REPLAYING)) if is_whole(file)]
 
 
 def is_whole(file: DeadFile) -> bool:
     """Whether nobody writes to the file any more. Relay and replayer write under a lock, whole lines."""
-    return not file.is_chunk or time() - file.modified >= QUIET_SECONDS
+    # A time that lies ahead is none to wait for: the clock was set back since.
+    return not file.is_chunk or abs(time() - file.modified) >= QUIET_SECONDS
+
+
+def make_subfolders(folder: Path) -> None:
+    """Make what a replay moves files to, where the folder is there: on a full disk it would be too late.
+
+    SpoolError if that can't be.
+    """
+    if folder.is_dir():
+        for name in (REPLAYING, REFUSED):
+            make_folder(folder / name)
 
 
 def claim(file: DeadFile) -> DeadFile | None:
-    """Move a file to where only the replayer looks; None if it has gone meanwhile."""
+    """Move a file to where only the replayer looks; None if it has gone meanwhile. SpoolError if it can't be moved."""
     if file.kind is Kind.REPLAYING:
-        return file if file.path.exists() else None
+        with _edge(file):
+            return file if file.path.exists() else None
     target = file.folder / REPLAYING / f"{int(time() * 1e9)}-{file.path.name}"
-    prepare_folder(target.parent)
+    make_folder(target.parent)
     try:
         if not take_away(file.path, target):
             return None
     except OSError as error:
         raise SpoolError(f"{file.path} can't be moved to {target.parent}: {error}") from error
     return DeadFile(file.folder, target, Kind.REPLAYING, file.modified, file.size)
+
+
+def written(file: DeadFile) -> tuple[int, int]:
+    """Size and time of the last write, to see whether there was one. FileNotFoundError if it has gone."""
+    with _edge(file):
+        now = file.path.stat()
+    return now.st_size, now.st_mtime_ns
 
 
 def read_events(file: DeadFile) -> Iterator[Event | Refused]:
@@ -175,14 +196,20 @@ def find(name: str, folders: list[Path]) -> DeadFile:
 
 @contextmanager
 def sole_replayer(folder: Path) -> Iterator[None]:
-    """Held while replaying in a folder. NotFinished if another process does."""
-    prepare_folder(folder / REPLAYING)
-    descriptor = os.open(folder / REPLAYING / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Held while replaying in a folder. NotFinished if another process does, SpoolError if it can't be held."""
+    lock = folder / REPLAYING / ".lock"
+    make_folder(lock.parent)
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SpoolError(f"{lock} can't be made: {error}") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise NotFinished(f"another replayer is at work in {folder}; it takes what is there") from error
+        except OSError as error:
+            raise SpoolError(f"{lock} can't be locked: {error}") from error
         yield
     finally:
         os.close(descriptor)

@@ -15,16 +15,17 @@ from threading import Event as Stop
 from time import monotonic
 
 from auditpipe.pipeline.deadletter import folder as dead
-from auditpipe.pipeline.deadletter.collect import Collector
+from auditpipe.pipeline.deadletter.collect import collect_forever
 from auditpipe.pipeline.deadletter.letters import read_letters, to_event
 from auditpipe.pipeline.deadletter.store import DeadLetters, sync_folder, with_reason
+from auditpipe.pipeline.deadletter.together import together
 from auditpipe.pipeline.relay.alarm import Alarm
 from auditpipe.pipeline.relay.backoff import delay
 from auditpipe.pipeline.relay.bulk import Attempt, attempt
 from auditpipe.pipeline.relay.classify import Outcome, Verdict
 from auditpipe.pipeline.relay.records import Event, Reason, Refused
 from auditpipe.pipeline.relay.transport import Transport
-from auditpipe.schemas.errors import NotFinished, SpoolError
+from auditpipe.schemas.errors import NotFinished, SettingsError, SpoolError
 
 BULK = 5_000_000
 
@@ -58,9 +59,8 @@ class Replayer:
             try:
                 with dead.sole_replayer(folder):
                     while remaining:
-                        self._replay_if_there(remaining[0], result)
-                        remaining.pop(0)
-            except (SpoolError, NotFinished) as error:
+                        self._try(remaining.pop(0), result)
+            except NotFinished as error:
                 result.troubles["dead_letters" if isinstance(error, SpoolError) else "another_replayer"] = str(error)
                 result.left += remaining
         for trouble, detail in result.troubles.items():
@@ -71,26 +71,36 @@ class Replayer:
         """Replay what Fluent Bit gives up and the relay parks, until `stop` is set. Any outage is waited for.
 
         What can't be stored yet is tried again at least every 10 s, or as often as a round of all of it can be made.
-        Chunks are taken away from Fluent Bit meanwhile, however long a round takes.
+        Chunks are taken away from Fluent Bit meanwhile, however long a round takes. SettingsError: a folder can't be
+        written. What else is raised is a bug, and ends both.
         """
-        collector = Collector(folders, stop)
-        collector.start()
+        for folder in folders:
+            _prepare(folder)
+        together(
+            stop,
+            collector=lambda: collect_forever(folders, stop),
+            replayer=lambda: self._replay_forever(folders, stop, interval),
+        )
+
+    def _replay_forever(self, folders: Sequence[Path], stop: Stop, interval: float) -> None:
         failures = 0
         while not stop.is_set():
             began = monotonic()
-            try:
-                files = [file for folder in folders for file in dead.waiting(folder)]
-                result = self.round(files)
-                share = len(result.left) / max(len(files), 1)
-            except SpoolError as error:
-                self._alarm.tell("dead_letters", str(error))
-                result, share = Round(down=True), 0.0
+            files = [file for folder in folders for file in self._waiting(folder)]
+            result = self.round(files)
+            share = len(result.left) / max(len(files), 1)
             failures = failures + 1 if result.down or result.left else 0
             if result.done or result.refused:
                 _log.info("replayed: %d events are stored, %d were refused again", result.done, result.refused)
             rest = rest_after((monotonic() - began) * share, failures, result.retry_after)
             stop.wait(max(interval, rest))
-        collector.join()
+
+    def _waiting(self, folder: Path) -> list[dead.DeadFile]:
+        try:
+            return dead.waiting(folder)
+        except SpoolError as error:
+            self._alarm.tell("dead_letters", str(error))
+            return []
 
     def until_done(self, files: Sequence[dead.DeadFile], stop: Stop, *, patience: float) -> Round:
         """Replay these files, trying again for `patience` seconds.
@@ -112,31 +122,33 @@ class Replayer:
             failures, waited = failures + 1, waited + wait
             stop.wait(wait)
 
-    def _replay_if_there(self, file: dead.DeadFile, result: Round) -> None:
+    def _try(self, file: dead.DeadFile, result: Round) -> None:
+        """One file. What it can't be finished for holds up none of those behind it."""
         try:
             if file.kind is dead.Kind.WAITING:
                 self._replay_parked(file, result)
-            else:
+                return
+            if result.down or not dead.is_whole(file):
+                result.left.append(file)
+                return
+            claimed = dead.claim(file)
+            if claimed is not None:
+                file = claimed  # left from there, if it is
                 self._replay(file, result)
         except FileNotFoundError:
             # By a hand other than a replayer's, which the lock keeps out.
             _log.warning("%s was taken away while it was replayed", file.path)
+        except SpoolError as error:
+            result.troubles["dead_letters"] = str(error)
+            result.left.append(file)
 
     def _replay(self, file: dead.DeadFile, result: Round) -> None:
-        if result.down or not dead.is_whole(file):
+        before = dead.written(file)
+        tally = self._send_all(dead.read_events(file), result)
+        if tally.again or result.down or dead.written(file) != before:
             result.left.append(file)
             return
-        claimed = dead.claim(file)
-        if claimed is None:
-            return
-        before = claimed.path.stat()
-        tally = self._send_all(dead.read_events(claimed), result)
-        after = claimed.path.stat()
-        is_same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
-        if tally.again or result.down or not is_same:
-            result.left.append(claimed)
-            return
-        _finish(claimed, tally.refused)
+        _finish(file, tally.refused)
         tally.report(result)
 
     def _replay_parked(self, file: dead.DeadFile, result: Round) -> None:
@@ -218,6 +230,13 @@ class _Tally:
     def report(self, result: Round) -> None:
         result.done += self.done
         result.refused += len(self.refused)
+
+
+def _prepare(folder: Path) -> None:
+    try:
+        dead.make_subfolders(folder)
+    except SpoolError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _keep(file: dead.DeadFile, refused: list[Refused]) -> None:

@@ -35,13 +35,21 @@ _log = logging.getLogger(__name__)
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make the folder, for this user alone. SettingsError if it can't be."""
+    """As `make_folder`, where a program starts. SettingsError if it can't be."""
+    try:
+        make_folder(folder)
+    except SpoolError as error:
+        raise SettingsError(str(error)) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder, for this user alone. SpoolError if it can't be."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
             raise PermissionError(f"user id {os.getuid()} may not write there")
     except OSError as error:
-        raise SettingsError(f"dead letters can't be kept in {folder}: {error}") from error
+        raise SpoolError(f"dead letters can't be kept in {folder}: {error}") from error
 
 
 def letter(refused: Refused, at: int) -> bytes:
@@ -61,12 +69,15 @@ def letter(refused: Refused, at: int) -> bytes:
 
 
 class DeadLetters:
-    """Appends to `PREFIX-YYYY-MM-DD[-N].ndjson` in a folder. Safe to call from several threads."""
+    """Appends to `PREFIX-YYYY-MM-DD[-N].ndjson` in a folder. Safe to call from several threads.
+
+    SpoolError if the folder is not there and can't be made.
+    """
 
     def __init__(
         self, folder: Path, prefix: str, *, largest_file: int = LARGEST_FILE, largest_folder: int = LARGEST_FOLDER
     ) -> None:
-        prepare_folder(folder)
+        make_folder(folder)
         self.folder = folder
         self._prefix = prefix
         self._largest_file = largest_file

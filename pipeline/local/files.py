@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from auditpipe.pipeline.deadletter.store import sync_folder
+
 
 def write_private(path: Path, content: bytes, owner: int | None = None) -> None:
-    """Write a file of mode 0600 under a temporary name and rename it.
+    """Write a file of mode 0600 under a temporary name and rename it. On disk when it returns, the name too.
 
     `owner` (root only) is the user id that may read it. The temporary name is made by this call or the call fails, so
     that a link planted in a folder of another user leads nowhere.
@@ -21,10 +23,13 @@ def write_private(path: Path, content: bytes, owner: int | None = None) -> None:
             file.write(content)
             if owner is not None:
                 os.fchown(file.fileno(), owner, owner)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    sync_folder(path.parent)
 
 
 def make_private(folder: Path, owner: int | None = None) -> None:

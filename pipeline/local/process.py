@@ -95,9 +95,13 @@ def start(
 ) -> Record:
     """Start a process in a session of its own, its output appended to `log`, and remember it in `run`.
 
-    `environment` is all that it gets, `folder` its working directory. NotFinished if the program can't be started.
+    `environment` is all that it gets, `folder` its working directory. NotFinished if the program can't be started, or
+    not be remembered: then it is ended again.
     """
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        raise NotFinished(f"{name} can't be started: {log}: {error}") from error
     try:
         child = subprocess.Popen(
             list(command),
@@ -116,9 +120,17 @@ def start(
         raise NotFinished(f"{name} can't be started: {command[0]}: {error}") from error
     finally:
         os.close(descriptor)
-    process = psutil.Process(child.pid)
-    record = Record(name, child.pid, process.create_time(), _identity(process), address, str(log), program, metrics)
-    write_private(run / f"{name}.json", json.dumps(asdict(record)).encode())
+    try:
+        process = psutil.Process(child.pid)
+        record = Record(name, child.pid, process.create_time(), _identity(process), address, str(log), program, metrics)
+        write_private(run / f"{name}.json", json.dumps(asdict(record)).encode())
+    except BaseException as error:
+        # Nobody would find it again, and its port would be taken for a stranger's.
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        if isinstance(error, OSError):
+            raise NotFinished(f"{name} was ended again, as nothing can be written to {run}: {error}") from error
+        raise
     child.returncode = 0  # it outlives us on purpose: no ResourceWarning when the object goes
     return record
 

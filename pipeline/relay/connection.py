@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from auditpipe.pipeline.relay.admission import Seat
@@ -233,7 +234,7 @@ class Connection:
                     return
                 # Without the turn: where dead letters can't be written, only those wait who have some.
                 if refused:
-                    chunk.whole &= await self._delivery.keep(refused, chunk)
+                    await self._delivery.keep(refused, partial(self._is_given_up, chunk))
             await asyncio.sleep(0)
 
     async def _hand_on_group(
@@ -242,10 +243,7 @@ class Connection:
         """Put the next events on their way. Those that are to be kept, whose room is given back with `held`; None at
         the end of the message.
         """
-
-        def is_given_up() -> bool:
-            return chunk.resent and self._is_gone()
-
+        is_given_up = partial(self._is_given_up, chunk)
         async with self._delivery.turn(is_given_up):
             group = next(groups, None)
             if group is None:
@@ -258,7 +256,10 @@ class Connection:
             await self._delivery.put([Pending(one, chunk) for one in group if isinstance(one, Event)], is_given_up)
             return refused
 
-    def _is_gone(self) -> bool:
+    def _is_given_up(self, chunk: Chunk) -> bool:
+        """Whether the client has left, and sends the chunk again."""
+        if not chunk.resent:
+            return False
         return self._writer is None or self._reader.at_eof() or self._writer.is_closing()
 
     def _ended(self, chunk: Chunk) -> None:

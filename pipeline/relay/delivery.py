@@ -19,7 +19,7 @@ from auditpipe.pipeline.deadletter.store import DeadLetters
 from auditpipe.pipeline.relay.alarm import Alarm
 from auditpipe.pipeline.relay.backoff import delay
 from auditpipe.pipeline.relay.bulk import Attempt, attempt
-from auditpipe.pipeline.relay.chunk import Chunk, Pending
+from auditpipe.pipeline.relay.chunk import Pending
 from auditpipe.pipeline.relay.classify import CREATED, Outcome, Verdict, again
 from auditpipe.pipeline.relay.config import Limits
 from auditpipe.pipeline.relay.metrics import Metrics
@@ -123,25 +123,31 @@ class Delivery:
         self._fresh.extend(events)
         self._work.set()
 
-    async def keep(self, refused: Sequence[Refused], chunk: Chunk | None = None) -> bool:
-        """Dead letters on disk. While they can't be written: waits, with an alarm; False when `chunk` is abandoned."""
+    async def keep(self, refused: Sequence[Refused], is_gone: Callable[[], bool]) -> None:
+        """Dead letters on disk. While they can't be written: waits, with an alarm.
+
+        ConnectionAbortedError as `put`.
+        """
+        attempts, trouble = 0, None
         try:
-            for attempts in itertools.count():
+            while True:
                 try:
-                    await self._threads.call(self._letters.keep, refused)
-                    break
+                    await self._write(refused)
+                    return
                 except SpoolError as error:
-                    self.alarm.move("dead_letters" if attempts else None, "dead_letters", str(error))
-                if chunk is not None and chunk.abandoned:
-                    return False
+                    self.alarm.move(trouble, "dead_letters", str(error))
+                    trouble = "dead_letters"
                 await asyncio.sleep(delay(attempts))
+                attempts += 1
+                _still_there(is_gone)
         finally:
-            if attempts:
-                self.alarm.move("dead_letters", None)
+            self.alarm.move(trouble, None)
+
+    async def _write(self, refused: Sequence[Refused]) -> None:
+        await self._threads.call(self._letters.keep, refused)
         for one in refused:
             self._metrics.count("dead_letters", reason=one.reason.type)
         self._metrics.count("events", len(refused), outcome="dead_letter")
-        return True
 
     async def run(self) -> None:
         """Deliver until cancelled."""
@@ -225,13 +231,24 @@ class Delivery:
         pairs = list(zip(events, result.verdicts, strict=True))
         self._settle([p for p, v in pairs if v.type == "created"], "created")
         self._settle([p for p, v in pairs if v.type == "duplicate"], "duplicate")
-        if late := [(p, v) for p, v in pairs if v.outcome is Outcome.AGAIN]:
-            if not result.whole:
-                late = await self._park(late, now)
-            self._put_off(late, result, attempts)
+        late = [(p, v) for p, v in pairs if v.outcome is Outcome.AGAIN]
+        if late and not result.whole:
+            late = await self._park(late, now)
         if refused := [(p, v) for p, v in pairs if v.outcome is Outcome.NEVER]:
-            await self.keep([_refused(pending, verdict) for pending, verdict in refused])
-            self._settle([pending for pending, _ in refused])
+            late += await self._give_up(refused)
+        self._put_off(late, result, attempts)
+
+    async def _give_up(self, refused: list[tuple[Pending, Verdict]]) -> list[tuple[Pending, Verdict]]:
+        """Dead letters on disk; returns them, to come again, where they can't be written now.
+
+        Waiting for room here would hold up the bulks of everyone.
+        """
+        try:
+            await self._write([_refused(pending, verdict) for pending, verdict in refused])
+        except SpoolError as error:
+            return _unwritten(refused, error)
+        self._settle([pending for pending, _ in refused])
+        return []
 
     async def _park(self, late: list[tuple[Pending, Verdict]], now: float) -> list[tuple[Pending, Verdict]]:
         """Put on disk what has been refused for long enough for a reason of its own; returns the others."""
@@ -243,7 +260,7 @@ class Delivery:
         try:
             await self._threads.call(self._parked.keep, [_refused(pending, verdict) for pending, verdict in stuck])
         except SpoolError as error:
-            return rest + [(pending, again("dead_letters", str(error))) for pending, _ in stuck]
+            return rest + _unwritten(stuck, error)
         for pending, verdict in stuck:
             self._metrics.count("parked_events", reason=verdict.type)
             self.alarm.parked(verdict.type, pending.event.index_name, verdict.detail)
@@ -310,6 +327,10 @@ def _still_there(is_gone: Callable[[], bool]) -> None:
 def _is_dropped(pending: Pending) -> bool:
     # One that has met no trouble is sent in any case: a client may close its side before it reads the answer.
     return pending.chunk.abandoned and pending.trouble is not None
+
+
+def _unwritten(events: list[tuple[Pending, Verdict]], error: SpoolError) -> list[tuple[Pending, Verdict]]:
+    return [(pending, again("dead_letters", str(error))) for pending, _ in events]
 
 
 def _refused(pending: Pending, verdict: Verdict) -> Refused:

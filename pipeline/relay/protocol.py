@@ -142,8 +142,11 @@ def expected_size(start: bytes) -> int | None:
 
 
 def packed_entries(pieces: Iterator[bytes], *, limit: int) -> Iterator[Entry]:
-    """The entries in a stream of `[time, record]`. Malformed where one is cut off or is no entry."""
-    frames = Frames(limit)
+    """The entries in a stream of `[time, record]`. Malformed where one is cut off or is no entry.
+
+    The record of one may be nested so deep that it can't be decoded: the stream can be read on behind it.
+    """
+    frames = Frames(limit, deep=True)
     for piece in pieces:
         frames.feed(piece)
         for frame in frames:
@@ -205,6 +208,8 @@ def decode(packed: bytes) -> Any:
     """
     try:
         return msgpack.unpackb(packed, strict_map_key=False, unicode_errors="surrogateescape")
+    except msgpack.StackError:
+        raise ValueError("it is nested deeper than MessagePack readers follow") from None
     except (msgpack.UnpackException, ValueError, TypeError, OverflowError) as error:
         raise ValueError(str(error) or type(error).__name__) from None
 

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 
 from auditpipe.pipeline.client import tool_id
-from auditpipe.pipeline.deadletter.store import WAITING, DeadLetters
+from auditpipe.pipeline.deadletter.store import WAITING, DeadLetters, prepare_folder
 from auditpipe.pipeline.relay.admission import first_to_go
 from auditpipe.pipeline.relay.budget import Budget
 from auditpipe.pipeline.relay.config import RelayConfig
@@ -52,6 +52,8 @@ class Relay:
         self.metrics = Metrics()
         self._config = config
         self._limits = config.limits
+        for folder in (config.dead_letters, config.dead_letters / WAITING):
+            prepare_folder(folder)
         self._letters = DeadLetters(config.dead_letters, DEAD_LETTER_PREFIX)
         self._parked = DeadLetters(config.dead_letters / WAITING, WAITING)
         self._transport = transport

@@ -125,6 +125,21 @@ def test_replay_stores_what_is_good_and_keeps_what_is_refused_again(
     assert opensearch.request("GET", "/audit-events-1991.01/_count")["count"] == 5
 
 
+def test_a_bug_in_one_half_of_the_watch_ends_the_process(tmp_path: Path) -> None:
+    """With an exit code and a line: so a supervisor starts it again."""
+    command = ["deadletter", "replay", "--watch", "--url", "http://127.0.0.1:1", "--dir", str(tmp_path)]
+    code = (
+        "import sys\n"
+        "from auditpipe.cli.entry import main\n"
+        "from auditpipe.pipeline.deadletter import collect\n"
+        "collect.collect = lambda folders: 1 / 0\n"
+        f"sys.exit(main({command}))"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment)
+    assert (ended.returncode, "a bug: ZeroDivisionError" in ended.stderr) == (70, True), ended.stderr
+
+
 @pytest.mark.opensearch
 @pytest.mark.fluent_bit
 def test_what_fluent_bit_gives_up_in_an_outage_arrives_by_the_watch(

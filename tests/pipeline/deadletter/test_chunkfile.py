@@ -73,6 +73,14 @@ def test_an_entry_that_is_none_is_kept_apart_from_those_behind_it(odd: bytes) ->
     assert isinstance(kept, Refused) and (kept.reason.type, kept.packed) == ("not_an_entry", odd)
 
 
+def test_a_record_nested_too_deep_is_kept_apart_from_those_behind_it() -> None:
+    deep = b"\x81\xa1x" + b"\x91" * 1500 + b"\xc0"
+    odd = entry(None)[:-1] + deep
+    before, kept, behind = read_events(chunk_file(entry(record()) + odd + entry(record())), "t")
+    assert isinstance(before, Event) and isinstance(behind, Event)
+    assert isinstance(kept, Refused) and (kept.reason.type, kept.packed) == ("undecodable", deep)
+
+
 @given(st.integers(0, 3000), st.integers(0, 255))
 def test_a_damaged_file_loses_no_byte(place: int, byte: int) -> None:
     """Each event is read, refused with its bytes, or among the bytes that could not be read."""

@@ -1,6 +1,7 @@
 """Rejected chunks leave Fluent Bit's folder at once: names come again there, and take the older file with them."""
 
 import threading
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -35,15 +36,57 @@ def in_the_way(folder: Path) -> list[dead.DeadFile]:
 def test_a_name_that_comes_again_takes_nothing_away(tmp_path: Path) -> None:
     for _ in range(3):
         put_chunk(tmp_path, record())
-        assert collect.collect([tmp_path]) == 1
+        assert collect.collect([tmp_path]) == []
         assert in_the_way(tmp_path) == []
     assert [file.kind for file in dead.waiting(tmp_path)] == [dead.Kind.REPLAYING] * 3
 
 
 def test_a_chunk_that_may_not_be_whole_stays(tmp_path: Path) -> None:
     put_chunk(tmp_path, record(), age=0)
-    assert collect.collect([tmp_path]) == 0
+    assert collect.collect([tmp_path]) == []
     assert len(in_the_way(tmp_path)) == 1
+
+
+def test_one_whose_time_lies_ahead_is_whole(tmp_path: Path) -> None:
+    """The clock was set back since it was written: it must not wait until then where its name may come again."""
+    put_chunk(tmp_path, record(), age=-3600)
+    assert len(dead.waiting(tmp_path)) == 1
+    assert collect.collect([tmp_path]) == []
+    assert in_the_way(tmp_path) == []
+    put_chunk(tmp_path, record(), age=-1)
+    assert [file.kind for file in dead.waiting(tmp_path)] == [dead.Kind.REPLAYING], "it may be written just now"
+
+
+def test_one_that_can_not_be_moved_holds_up_no_other(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("a", "b", "c")]
+    for folder in folders:
+        put_chunk(folder, record())
+    (folders[0] / "replaying").touch()
+    (folders[1] / "refused").touch()
+    told = "; ".join(map(str, collect.collect(folders)))
+    assert ("/a/replaying" in told, "/b/refused" in told, "/c/" in told) == (True, True, False)
+    assert [len(list(folder.glob("*.flb"))) for folder in folders] == [1, 0, 0]
+
+
+def test_a_collector_that_ends_ends_the_watch_whatever_that_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the process would look alive, and chunks be overwritten."""
+    monkeypatch.setattr(collect, "COLLECT_SECONDS", 0.02)
+    transport, files = HangingTransport(), dead.files
+    put_chunk(tmp_path, record())
+
+    def broken(folder: Path, kinds: Collection[dead.Kind]) -> list[dead.DeadFile]:
+        if transport.asked.is_set():
+            raise RuntimeError("a bug")
+        return files(folder, kinds)
+
+    monkeypatch.setattr(dead, "files", broken)
+    try:
+        with pytest.raises(RuntimeError, match="a bug"):
+            Replayer(transport).watch([tmp_path], threading.Event(), interval=0.05)
+    finally:
+        transport.over.set()
 
 
 def test_they_are_taken_away_while_the_replay_waits_for_the_cluster(
@@ -79,7 +122,7 @@ def test_what_can_not_be_moved_is_told_and_tried_again(
         return claim(file)
 
     monkeypatch.setattr(dead, "claim", refusing)
-    collector = collect.Collector([tmp_path], stop)
+    collector = threading.Thread(target=collect.collect_forever, args=([tmp_path], stop))
     collector.start()
     until(lambda: not in_the_way(tmp_path))
     stop.set()

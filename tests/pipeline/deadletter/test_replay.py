@@ -1,5 +1,6 @@
 """Replay: idempotent, file by file, through any outage, against a fake OpenSearch (see relay/fake.py)."""
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from auditpipe.pipeline.deadletter.replay import Replayer, rest_after
 from auditpipe.pipeline.deadletter.store import DeadLetters
 from auditpipe.pipeline.relay.records import Reason, Refused
 from auditpipe.pipeline.relay.transport import open_transport
-from auditpipe.schemas.errors import NotFinished, UsageError
+from auditpipe.schemas.errors import NotFinished, SettingsError, UsageError
 from tests.pipeline.deadletter.test_chunkfile import REAL, chunk_file, with_metadata
 from tests.pipeline.relay.fake import CUT, FakeOpenSearch, Fault, fake_opensearch
 from tests.pipeline.relay.running import until
@@ -130,6 +131,25 @@ def test_a_missing_month_in_one_file_holds_up_no_other(
     assert replay(replayer, tmp_path) == (2, 0)
 
 
+def test_a_file_whose_refused_events_can_not_be_kept_holds_up_no_other_and_is_tried_again(
+    replayer: Replayer, fake: FakeOpenSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    put_chunk(tmp_path, {"no": "id"}, age=100)
+    put_chunk(tmp_path, good := record(), name="audit_0_opensearch.0_0x2.flb")
+    with monkeypatch.context() as patched:
+        patched.setattr(DeadLetters, "_append", no_room)
+        for _ in range(2):
+            with pytest.raises(NotFinished, match=r"1 files could not be replayed yet .*dead_letters: .*No space"):
+                replay(replayer, tmp_path, patience=0.05)  # a second round
+        assert list(fake.documents.values()) == [good]
+        [file] = dead.files(tmp_path)
+        assert (file.kind, dead.summarize(file).count) == (dead.Kind.REPLAYING, 1)
+    assert replay(replayer, tmp_path) == (0, 1)
+
+
 def test_a_file_that_is_still_written_is_not_taken(replayer: Replayer, fake: FakeOpenSearch, tmp_path: Path) -> None:
     path = put_chunk(tmp_path, record(), age=0)
     assert dead.waiting(tmp_path) == []
@@ -211,6 +231,40 @@ def test_watching_heals_an_outage_by_itself_and_stops_when_told(
         stop.set()
         thread.join(10)
     assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("obstacle", ["replaying", "replaying/.lock", "refused"])
+def test_watching_goes_on_where_a_folder_or_a_file_can_not_be_made(
+    replayer: Replayer, fake: FakeOpenSearch, tmp_path: Path, caplog: pytest.LogCaptureFixture, obstacle: str
+) -> None:
+    """As on a full disk, which is full for a while: without a watch Fluent Bit would overwrite what it gave up."""
+    folder, stop = tmp_path / "rejected", threading.Event()
+    folder.mkdir()
+    thread = threading.Thread(target=replayer.watch, args=([folder], stop), kwargs={"interval": 0.05})
+    thread.start()
+    try:
+        in_the_way = folder / obstacle
+        until((folder / "refused").is_dir)
+        if obstacle == "replaying/.lock":
+            in_the_way.mkdir()
+        else:
+            in_the_way.rmdir()
+            in_the_way.touch()
+        put_chunk(folder, {"no": "id"}, record())
+        until(lambda: "events wait, nothing is lost: dead_letters" in caplog.text)
+        in_the_way.rmdir() if in_the_way.is_dir() else in_the_way.unlink()
+        until(lambda: kinds(folder) == [dead.Kind.REFUSED])
+        assert len(fake.documents) == 1
+        assert thread.is_alive()
+    finally:
+        stop.set()
+        thread.join(10)
+
+
+def test_a_folder_that_can_not_be_made_is_said_at_the_start_of_a_watch(replayer: Replayer, tmp_path: Path) -> None:
+    (tmp_path / "replaying").touch()
+    with pytest.raises(SettingsError, match=r"dead letters can't be kept in .*replaying"):
+        replayer.watch([tmp_path], threading.Event(), interval=0.05)
 
 
 def test_a_real_file_of_fluent_bit_is_replayed(replayer: Replayer, fake: FakeOpenSearch, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditpipe.pipeline.deadletter.letters import Letter, read_letters, to_event
-from auditpipe.pipeline.deadletter.store import DeadLetters, letter, take_away
+from auditpipe.pipeline.deadletter.store import DeadLetters, letter, prepare_folder, take_away
 from auditpipe.pipeline.relay.records import Event, Reason, Refused
 from auditpipe.schemas.errors import SettingsError, SpoolError, SpoolFull
 from tests.pipeline.relay.wire import START, record
@@ -82,6 +82,8 @@ def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
 def test_a_folder_that_can_not_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="dead letters can't be kept in"):
+        prepare_folder(tmp_path / "file" / "dead")
+    with pytest.raises(SpoolError, match="dead letters can't be kept in"):
         DeadLetters(tmp_path / "file" / "dead", "relay")
 
 

@@ -221,6 +221,22 @@ def test_a_program_that_is_not_there_is_named(tmp_path):
     assert process.read(tmp_path, "part") is None
 
 
+def test_one_that_can_not_be_remembered_is_ended_again(start, tmp_path):
+    """As on a full disk: nobody would find it, and the next `up` would call its port someone else's."""
+    before = psutil.Process().children()
+    (tmp_path / "part.json").mkdir()
+    with pytest.raises(NotFinished, match=r"part was ended again, as nothing can be written to .*part\.json"):
+        start()
+    assert psutil.Process().children() == before
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
+
+
+def test_a_log_that_can_not_be_made_is_named(start, tmp_path):
+    (tmp_path / "part.log").mkdir()
+    with pytest.raises(NotFinished, match=r"part can't be started: .*part\.log"):
+        start()
+
+
 def test_the_end_of_a_log_holds_no_escape_sequence_and_no_stack_frames(tmp_path):
     log = tmp_path / "log"
     log.write_text("first\n\x1b[31mred\u202e\n\tat org.example.Main(Main.java:1)\nlast\n")

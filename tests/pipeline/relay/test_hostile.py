@@ -6,6 +6,7 @@ test_secured.py; memory in test_memory.py.
 
 import gzip
 import ssl
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +35,10 @@ def fake() -> Iterator[FakeOpenSearch]:
 def relay(fake: FakeOpenSearch, tmp_path: Path) -> Iterator[RunningRelay]:
     with running_relay(fake.settings, tmp_path / "dead") as running:
         yield running
+
+
+#: A map in which a list is in a list, and so on.
+DEEP = b"\x81\xa1x" + b"\x91" * 1500 + b"\xc0"
 
 
 def refused(relay: RunningRelay, reason: str) -> float:
@@ -84,7 +89,7 @@ def test_hostile_records_are_dead_letters_and_their_neighbours_are_stored(
     named = record()
     bad = {
         "not_a_map": [packed(one) for one in (None, 5, "text", b"bytes", [1, 2], True)],
-        "undecodable": [b"\x81\x80\x01"],
+        "undecodable": [b"\x81\x80\x01", DEEP, b"\x81\xa1x" * 80_000 + b"\x01"],
         "bad_id": [packed(named | {"event": {"id": one}}) for one in ("x" * 513, "\x00", "../_all", 7, None)],
         "not_json": [
             packed(record(x=float("nan"))),
@@ -105,6 +110,36 @@ def test_hostile_records_are_dead_letters_and_their_neighbours_are_stored(
     for reason, records in bad.items():
         assert relay.metric(f'dead_letters_total{{reason="{reason}"}}') == len(records), reason
     assert len(relay.letters()) == sum(map(len, bad.values()))
+
+
+@pytest.mark.parametrize("mode", ["packed", "compressed"])
+def test_a_record_nested_deeper_than_can_be_read_holds_up_neither_its_chunk_nor_its_connection(
+    relay: RunningRelay, fake: FakeOpenSearch, mode: str
+) -> None:
+    """Its client would send the chunk for ever, and what is behind it would never arrive."""
+    good = [record(), record()]
+    client = Client(relay.port)
+    for chunk in ("1", "2"):
+        client.send(message(mode, [entry(good[0]), packed_entry(DEEP), entry(good[1])], chunk))
+    assert client.acknowledgements(2) == ["1", "2"]
+    assert list(fake.documents.values()) == good
+    for letter in relay.letters():
+        assert letter["reason"] == {
+            "type": "undecodable",
+            "detail": "expected a map with string keys: it is nested deeper than MessagePack readers follow",
+        }
+        assert b64decode(letter["msgpack"]) == DEEP
+    assert len(relay.letters()) == 2
+
+
+@pytest.mark.parametrize("mode", ["message", "forward", "packed"])
+def test_where_the_end_of_one_nested_too_deep_is_not_looked_for_the_connection_ends(
+    relay: RunningRelay, mode: str
+) -> None:
+    size = 300_000 if mode == "packed" else 1500
+    client = Client(relay.port).send(message(mode, [packed_entry(b"\x91" * size + b"\xc0")], "c"))
+    assert client.is_closed()
+    assert refused(relay, "nested_too_deep") == 1
 
 
 def packed(value: Any) -> bytes:

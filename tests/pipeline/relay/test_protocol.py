@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditpipe.pipeline.relay.frames import Frames, Malformed
+from auditpipe.pipeline.relay.frames import LARGEST_DEEP, DeepScan, Frames, Malformed
 from auditpipe.pipeline.relay.protocol import Entry, decode, expected_size, read_message
 from tests.pipeline.relay.wire import MODES, START, entry, event_time, message, pieces
 
@@ -203,6 +203,63 @@ def test_a_stream_that_can_not_be_read_on_is_refused(data: bytes, reason: str) -
     with pytest.raises(Malformed) as refused:
         frames.feed(data)
         list(frames)
+    assert refused.value.reason == reason
+
+
+def wide() -> Any:
+    """What each of MessagePack's forms needs, the longer lengths too."""
+    of_size = st.sampled_from([0, 1, 2, 4, 8, 15, 16, 17, 31, 32, 256, 66_000])
+    return (
+        st.floats(width=32)
+        | of_size.map(lambda size: "x" * size)
+        | of_size.map(bytes)
+        | of_size.map(lambda size: msgpack.ExtType(5, bytes(size)))
+        | of_size.map(lambda size: [None] * size)
+        | of_size.map(lambda size: dict.fromkeys(range(size)))
+        | st.integers(-(2**63), 2**64 - 1)
+    )
+
+
+@settings(max_examples=50)
+@given(st.lists(wide() | values, max_size=3), st.integers(0, 2**20), st.binary(max_size=5), st.booleans())
+def test_the_end_of_an_object_is_found_without_a_stack_where_msgpack_finds_it(
+    value: Any, cut: int, behind: bytes, single: bool
+) -> None:
+    data = msgpack.packb(value, use_single_float=single)
+    if len(data) > LARGEST_DEEP:
+        return
+    scan = DeepScan()
+    assert not scan.go_on(data[: cut % len(data)])
+    assert scan.go_on(data + behind)
+    assert scan.at == len(data)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(0, 9000), max_size=5), st.sampled_from([1500, 100_000]))
+def test_a_deep_object_is_taken_whole_wherever_the_stream_is_cut(cuts: list[int], depth: int) -> None:
+    deep = b"\x91" * depth + b"\xc0"
+    frames, found = Frames(LIMIT, deep=True), []
+    for piece in pieces(b"\x01" + deep + b"\xa1x" + deep + b"\x02", cuts):
+        frames.feed(piece)
+        found += list(frames)
+    assert found == [b"\x01", deep, b"\xa1x", deep, b"\x02"]
+    assert frames.pending == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\x91" * LARGEST_DEEP + b"\xc0", "nested_too_deep"),
+        (b"\x91" * 1500 + b"\xdb\xff\xff\xff\xff", "nested_too_deep"),
+        (b"\x91" * 1500 + b"\xdd\xff\xff\xff\xff" + bytes(LARGEST_DEEP), "nested_too_deep"),
+        (b"\x91" * 1500 + b"\xc1", "not_msgpack"),
+    ],
+)
+def test_a_deep_object_is_looked_at_up_to_a_bound(data: bytes, reason: str) -> None:
+    frames = Frames(LIMIT, deep=True)
+    frames.feed(data)
+    with pytest.raises(Malformed) as refused:
+        frames.take()
     assert refused.value.reason == reason
 
 

@@ -335,6 +335,45 @@ def test_nothing_is_acknowledged_while_dead_letters_can_not_be_written(fake: Fak
         assert len(relay.letters()) == 1
 
 
+def test_what_opensearch_refuses_holds_up_no_other_while_dead_letters_can_not_be_written(
+    fake: FakeOpenSearch, tmp_path: Path
+) -> None:
+    """Once as many of them as bulks may be in flight ended all delivery."""
+    folder = tmp_path / "dead"
+    fake.rule = poison
+    with running_relay(fake.settings, folder) as relay:
+        shutil.rmtree(folder)
+        bad = [Client(relay.port) for _ in range(3)]
+        for n, client in enumerate(bad):
+            client.send(message("packed", [entry(record(message="poison")), entry(record())], f"b{n}"))
+            until(lambda count=n + 1: relay.metric('waiting_events{reason="dead_letters"}') == count)
+        for n in range(3):
+            other = Client(relay.port).send(message("packed", [entry(record())], f"c{n}"))
+            assert other.acknowledgements(1) == [f"c{n}"]
+        assert len(fake.documents) == 6, "the neighbours in their own chunks too"
+        assert relay.page("/healthz") == (503, "3 events wait: dead_letters\n")
+        assert relay.metric('events_total{outcome="dead_letter"}') is None
+        bad.pop().close()
+        until(lambda: relay.metric('events_total{outcome="dropped"}') == 1)
+        assert relay.metric("acknowledgements_total") == 3
+        folder.mkdir()
+        assert [client.acknowledgements(1) for client in bad] == [["b0"], ["b1"]]
+        assert len(relay.letters()) == 2
+        assert relay.page("/healthz") == (200, "ok\n")
+
+
+def test_a_client_that_leaves_while_its_dead_letters_can_not_be_written_leaves_no_alarm(
+    fake: FakeOpenSearch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "dead"
+    with running_relay(fake.settings, folder) as relay:
+        shutil.rmtree(folder)
+        Client(relay.port).send(message("packed", [entry({"no": "id"})], "c")).close()
+        until(lambda: relay.metric('waiting_events{reason="dead_letters"}') == 1)
+        until(lambda: relay.metric("open_connections") == 0)
+        assert relay.page("/healthz") == (200, "ok\n")
+
+
 def test_a_port_in_use_is_said(fake: FakeOpenSearch, tmp_path: Path) -> None:
     from auditpipe.pipeline.relay.server import serve
 
