@@ -72,10 +72,15 @@ class Adopter:
         trouble: Trouble | None = None
         waiting, oldest, room = 0, None, self._options.keep_bytes
         try:
+            # Oldest first: where processes come and go, what has waited longest would else wait for ever.
+            for orphan in folders.orphans(self.spool, waiting=True):
+                self._adopted = orphan
+                with orphan:
+                    trouble = self._finish(orphan) or trouble
             for orphan in folders.orphans(self.spool):  # newest first: what is kept is what was acknowledged last
                 self._adopted = orphan
                 with orphan:
-                    left, kept, problem = self._finish(orphan, room)
+                    left, kept, problem = self._clear(orphan, room)
                 trouble, room, waiting = problem or trouble, room - kept, waiting + left.bytes
                 oldest = min((moment for moment in (oldest, left.since) if moment is not None), default=None)
         except SpoolError as error:
@@ -88,28 +93,32 @@ class Adopter:
             raise trouble
         return self._options.orphan_interval
 
-    def _finish(self, orphan: Folder, room: int) -> tuple[_Left, int, Trouble | None]:
-        """Send what waits in one folder: (what still waits, bytes that stay, what stopped it).
-
-        The next is tried all the same.
-        """
+    def _finish(self, orphan: Folder) -> Trouble | None:
+        """Send what waits in one folder; what stopped it. The next is tried all the same."""
         try:
             backlog = Backlog(orphan.path)
         except SpoolError as error:
-            return _Left(), 0, error
-        kept = 0
-        trouble: Trouble | None = None
+            return error
         try:
             self._send(backlog)
-            kept = backlog.discard(self._options.keep_seconds, room, active=None)
-            if orphan.is_empty:
-                orphan.remove()
-            else:
-                kept = max(kept, _FOLDER_BYTES)
         except (NotFinished, NotAllowed, OSError) as error:
-            trouble = error
-        self.damaged_bytes += backlog.damaged_bytes
-        return _left(backlog), kept, trouble
+            return error
+        finally:
+            self.damaged_bytes += backlog.damaged_bytes
+        return None
+
+    def _clear(self, orphan: Folder, room: int) -> tuple[_Left, int, Trouble | None]:
+        """Remove what was acknowledged and is not to be kept: (what still waits, bytes that stay, what stopped it)."""
+        kept = 0
+        try:
+            backlog = Backlog(orphan.path)
+            kept = backlog.discard(self._options.keep_seconds, room, active=None)
+            if not orphan.is_empty:
+                return _left(backlog), max(kept, _FOLDER_BYTES), None
+            orphan.remove()
+        except (SpoolError, OSError) as error:
+            return _Left(), kept, error
+        return _Left(), 0, None
 
     def stop(self, timeout: float = 5.0) -> None:
         """Send no more, and let go of the folder that is being sent, which takes at most `timeout` seconds."""

@@ -17,7 +17,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Self
 
-from auditpipe.emitters.spool.backlog import mark_path, segment_path, segments, sync_directory
+from auditpipe.emitters.spool.backlog import Backlog, mark_path, segment_path, segments, sync_directory
 from auditpipe.emitters.spool.refusal import refusal
 from auditpipe.schemas.errors import SpoolError
 
@@ -126,13 +126,16 @@ def undone_on_failure(folder: Folder) -> Iterator[None]:
         raise
 
 
-def orphans(spool: Path) -> Iterator[Folder]:
+def orphans(spool: Path, *, waiting: bool = False) -> Iterator[Folder]:
     """Take each folder whose owner is gone, the newest first. The caller releases or removes it.
 
+    `waiting`: only those in which something waits, or that can't be asked, and the oldest first.
     SpoolError if the spool can't be read; once all others were taken, also if a folder can't be locked.
     """
     problem: SpoolError | None = None
-    for path in sorted(_taken_care_of(spool), reverse=True):
+    for path in sorted(_taken_care_of(spool), reverse=not waiting):
+        if waiting and not _may_wait(path):
+            continue
         try:
             descriptor = _lock(path)
         except FileNotFoundError:
@@ -144,6 +147,13 @@ def orphans(spool: Path) -> Iterator[Folder]:
             yield Folder(path, (descriptor, *_mark_adopted(path)))
     if problem is not None:
         raise problem
+
+
+def _may_wait(path: Path) -> bool:
+    try:
+        return Backlog(path).waiting() > 0
+    except (SpoolError, OSError):
+        return True
 
 
 def is_hidden(path: Path) -> bool:

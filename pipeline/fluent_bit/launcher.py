@@ -6,6 +6,7 @@ the configuration uses, and no part of it can be empty.
 
 import os
 import re
+import resource
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ OLDEST = (4, 2, 0)
 PASSWORD_FILE = "shipper-password"  # noqa: S105 - a file's name
 USE_RELAY = "none"
 
+#: File descriptors: each chunk that it holds open takes one (`storage.max_chunks_up`); with too few it does not start.
+DESCRIPTORS = 10_000
 #: Of 1 s to 10 s each; then a chunk goes to the rejected ones, from where it is replayed.
 RETRIES = 12
 
@@ -99,6 +102,14 @@ def prepare(launch: Launch, password: str) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(password)
+
+
+def allow_descriptors() -> None:
+    """Raise the limit of this process, which Fluent Bit inherits, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < DESCRIPTORS:
+        most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def find(settings: Settings) -> str | None:

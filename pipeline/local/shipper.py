@@ -126,6 +126,7 @@ def _start_fluent_bit(home: Home, url: str, ca_file: Path, options: ShipperOptio
         forward=("127.0.0.1", options.port),
         http_port=options.metrics_port,
     )
+    launcher.allow_descriptors()
     launcher.prepare(launch, read_secret(str(home.secrets / SHIPPER), "password_file") or "")
     return process.start(
         NAME,

@@ -91,3 +91,14 @@ def test_one_on_path_that_is_too_old_leaves_the_work_to_the_relay(
     monkeypatch.delenv("AUDITPIPE_FLUENT_BIT", raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin")
     assert launcher.find(load({})) is None
+
+
+def test_it_may_open_as_many_chunks_as_the_configuration_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    configured = re.search(r"storage\.max_chunks_up: (\d+)", launcher.configuration().read_text(encoding="utf-8"))
+    assert configured and int(configured[1]) < launcher.DESCRIPTORS
+    for before, after in (((256, 1_000_000), 10_000), ((256, 4_096), 4_096), ((256, -1), 10_000), ((-1, -1), None)):
+        made: list[tuple[int, int]] = []
+        monkeypatch.setattr("resource.getrlimit", lambda _, limits=before: limits)
+        monkeypatch.setattr("resource.setrlimit", lambda _, limits, made=made: made.append(limits))
+        launcher.allow_descriptors()
+        assert made == ([] if after is None else [(after, before[1])])
