@@ -7,7 +7,10 @@ import msgpack
 import pytest
 
 from auditpipe.emitters import AuditLog
-from auditpipe.emitters.forward import entry
+from auditpipe.emitters.adopter import Adopter
+from auditpipe.emitters.drain import drain
+from auditpipe.emitters.forward import ForwardSender, entry
+from auditpipe.emitters.options import SpoolOptions
 from auditpipe.emitters.spool import archive, frames, writer
 from auditpipe.emitters.spool import folder as folders
 from auditpipe.emitters.spool.archive import Damaged, Entry
@@ -164,3 +167,17 @@ def test_the_archive_of_a_process_is_what_it_emitted(tmp_path: Path) -> None:
         assert event_ is not None
         assert archive.held(tmp_path, event_.audit.stream, 1, 1) == 1
     assert archive.held(tmp_path, event_.audit.stream, 1, 5) == 2  # and the end of the stream
+
+
+def test_what_waits_longest_is_sent_first_and_what_does_not_wait_is_left_alone(tmp_path: Path) -> None:
+    waits = [folder_of(tmp_path, name, [event(number, name) for number in (1, 2)]) for name in ("a", "c", "d")]
+    folder_of(tmp_path, "b", [event(1, "b")], acknowledged=1)
+    taken = []
+    for orphan in folders.orphans(tmp_path, waiting=True):
+        with orphan:
+            taken.append(orphan.path)
+    assert taken == waits
+    with Peer() as peer:
+        adopter = Adopter(tmp_path, lambda: ForwardSender("127.0.0.1", peer.port, timeout=5), SpoolOptions())
+        assert drain(adopter, 20).left == []
+        assert [record["audit"]["stream"] for record in peer.records] == ["a", "a", "c", "c", "d", "d"]
