@@ -235,8 +235,13 @@ def looking(world: World) -> None:
         world.run("dead letters", "deadletter", "show", file.name, "--dir", str(letters))
     shipper, operator = {"AUDITPIPE_PROFILE": "shipper"}, {"AUDITPIPE_PROFILE": "operator"}
     world.run("replay", "deadletter", "replay", "--dir", str(letters), code=1, **shipper)
-    closed = f"http://127.0.0.1:{free_port()}"
-    world.run("dashboards", "dashboards", "import", "--dashboards-url", closed, "--wait", "0", code=3)
+    user = {
+        "AUDITPIPE_USERNAME": "superadmin",
+        "AUDITPIPE_PASSWORD_FILE": str(world.node.home / "secrets" / "superadmin"),
+    }
+    away = {"AUDITPIPE_URL": world.node.url, "AUDITPIPE_CA_FILE": str(world.node.ca_file), "AUDITPIPE_PROFILE": ""}
+    away |= {**user, "AUDITPIPE_DASHBOARDS_URL": f"http://127.0.0.1:{free_port()}"}
+    world.run("dashboards", "dashboards", "import", "--wait", "0", code=3, **away)
     world.run("dashboards", "dashboards", "check", code=(0, 1))
     again = ("provision", "--super-admin", "superadmin", "--super-admin-password-file", new)
     world.run("provision", *again, "--dry-run", code=1, **operator)

@@ -85,7 +85,7 @@ def test_no_file_that_was_written_holds_one(world: World, canaries: Canaries) ->
     """Spools, logs of the relay, `tail` and the console, dead letters, exports and their manifests."""
     written = {path.name for path in world.work.iterdir()}
     assert {"spool", "a spool that waits", "relay.log", "console.log", "all.csv", "all.ndjson.manifest.json"} <= written
-    assert any(path.read_bytes().count(b"redacted") for path in (world.work / "dead letters").glob("*.ndjson"))
+    assert any(path.read_bytes().count(b"redacted") for path in (world.work / "dead letters").rglob("*.ndjson"))
     assert canaries.in_files(world.work) == {}
 
 

@@ -81,7 +81,8 @@ def test_what_can_be_no_name_and_password_is_on_record_without_what_was_typed(fr
             assert sign_in(browser, given, password).status_code == 401
     assert fresh.events.actions == ["user.login_failed"] * 4
     for event in fresh.events.events:
-        assert (event.event.reason, event.user.id) == ("bad_credentials", None)
+        assert event.event.reason == "bad_credentials"
+        assert event.user is None or event.user.id is None
 
 
 def test_who_can_not_be_put_on_record_does_not_get_in(fresh: Served, admin) -> None:
