@@ -109,16 +109,21 @@ class Adopter:
 
     def _clear(self, orphan: Folder, room: int) -> tuple[_Left, int, Trouble | None]:
         """Remove what was acknowledged and is not to be kept: (what still waits, bytes that stay, what stopped it)."""
-        kept = 0
         try:
             backlog = Backlog(orphan.path)
+        except SpoolError as error:
+            return _Left(), 0, error
+        kept = 0
+        trouble: Trouble | None = None
+        try:
             kept = backlog.discard(self._options.keep_seconds, room, active=None)
-            if not orphan.is_empty:
-                return _left(backlog), max(kept, _FOLDER_BYTES), None
-            orphan.remove()
-        except (SpoolError, OSError) as error:
-            return _Left(), kept, error
-        return _Left(), 0, None
+            if orphan.is_empty:
+                orphan.remove()
+            else:
+                kept = max(kept, _FOLDER_BYTES)
+        except (NotFinished, OSError) as error:
+            trouble = error
+        return _left(backlog), kept, trouble
 
     def stop(self, timeout: float = 5.0) -> None:
         """Send no more, and let go of the folder that is being sent, which takes at most `timeout` seconds."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from auditpipe.emitters.spool import frames
 from auditpipe.emitters.spool.refusal import is_full, refusal
+from auditpipe.schemas.durable import sync_directory
 from auditpipe.schemas.errors import SpoolError
 
 log = logging.getLogger(__name__)
@@ -78,15 +79,6 @@ def read_mark(folder: Path) -> Position:
         return first
     segment, offset, _ = _MARK.unpack(data)
     return Position(segment, offset)
-
-
-def sync_directory(folder: Path) -> None:
-    """fsync(2) a folder, so that the names in it survive power loss."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Backlog:

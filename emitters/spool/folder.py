@@ -17,8 +17,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Self
 
-from auditpipe.emitters.spool.backlog import Backlog, mark_path, segment_path, segments, sync_directory
+from auditpipe.emitters.spool.backlog import Backlog, mark_path, segment_path, segments
 from auditpipe.emitters.spool.refusal import refusal
+from auditpipe.schemas.durable import sync_directory
 from auditpipe.schemas.errors import SpoolError
 
 _LOCK = "owner.lock"

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from auditpipe.emitters.spool import frames
-from auditpipe.emitters.spool.backlog import Batch, Position, segment_path, sync_directory
+from auditpipe.emitters.spool.backlog import Batch, Position, segment_path
 from auditpipe.emitters.spool.refusal import NoSpace, refusal
 from auditpipe.emitters.transport import State
+from auditpipe.schemas.durable import sync_directory
 from auditpipe.schemas.errors import SpoolError, SpoolFull
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from time import monotonic
 from auditpipe.pipeline.deadletter import folder as dead
 from auditpipe.pipeline.deadletter.collect import collect_forever
 from auditpipe.pipeline.deadletter.letters import read_letters, to_event
-from auditpipe.pipeline.deadletter.store import DeadLetters, sync_folder, with_reason
+from auditpipe.pipeline.deadletter.store import DeadLetters, with_reason
 from auditpipe.pipeline.deadletter.together import together
 from auditpipe.pipeline.relay.alarm import Alarm
 from auditpipe.pipeline.relay.backoff import delay
@@ -25,6 +25,7 @@ from auditpipe.pipeline.relay.bulk import Attempt, attempt
 from auditpipe.pipeline.relay.classify import Outcome, Verdict
 from auditpipe.pipeline.relay.records import Event, Reason, Refused
 from auditpipe.pipeline.relay.transport import Transport
+from auditpipe.schemas.durable import sync_directory
 from auditpipe.schemas.errors import NotFinished, SettingsError, SpoolError
 
 BULK = 5_000_000
@@ -248,7 +249,7 @@ def _finish(file: dead.DeadFile, refused: list[Refused]) -> None:
     _keep(file, refused)
     try:
         file.path.unlink()
-        sync_folder(file.path.parent)
+        sync_directory(file.path.parent)
     except OSError as error:
         raise SpoolError(f"{file.path} is replayed and can't be removed: {error}") from error
 

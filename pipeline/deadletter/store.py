@@ -22,6 +22,7 @@ from typing import Any
 import orjson
 
 from auditpipe.pipeline.relay.records import Reason, Refused
+from auditpipe.schemas.durable import sync_directory
 from auditpipe.schemas.errors import SettingsError, SpoolError, SpoolFull
 from auditpipe.schemas.identity import format_time
 
@@ -128,7 +129,7 @@ class DeadLetters:
             finally:
                 os.close(descriptor)
             if not size:
-                sync_folder(self.folder)
+                sync_directory(self.folder)
             return
 
 
@@ -145,8 +146,8 @@ def take_away(path: Path, target: Path) -> bool:
         path.rename(target)
     finally:
         os.close(descriptor)
-    sync_folder(target.parent)
-    sync_folder(path.parent)
+    sync_directory(target.parent)
+    sync_directory(path.parent)
     return True
 
 
@@ -171,7 +172,7 @@ def leave(path: Path, seen: int, lines: Sequence[bytes]) -> None:
         else:
             path.unlink()
             new.unlink(missing_ok=True)
-        sync_folder(path.parent)
+        sync_directory(path.parent)
 
 
 def with_reason(line: bytes, reason: Reason) -> bytes:
@@ -198,15 +199,6 @@ def _write_new(path: Path, data: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         _write_whole(descriptor, data, 0)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names in the folder survive power loss."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

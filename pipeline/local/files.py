@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from auditpipe.pipeline.deadletter.store import sync_folder
+from auditpipe.schemas.durable import sync_directory
 
 
 def write_private(path: Path, content: bytes, owner: int | None = None) -> None:
@@ -29,7 +29,7 @@ def write_private(path: Path, content: bytes, owner: int | None = None) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    sync_directory(path.parent)
 
 
 def make_private(folder: Path, owner: int | None = None) -> None:
