@@ -8,8 +8,8 @@ from pathlib import Path
 from tests.chaos import ledger
 from tests.chaos.crew import ROOT
 from tests.chaos.recovery import first_kept, last_kept
-from tests.pipeline.fluent_bit.process import wait_for
 from tests.stored import environment
+from tests.waiting import until
 
 
 def test_a_line_without_its_end_is_not_read(tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_what_a_killed_emitter_had_noted_is_there(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.chaos.emitter", "--ledger", str(path), "--spool", str(tmp_path / "spool")]
     process = subprocess.Popen([*command, "--forward", "127.0.0.1:1"], cwd=ROOT, env=environment())
     try:
-        wait_for(lambda: path.exists() and len(ledger.read(tmp_path).kept) >= 3)
+        until(lambda: path.exists() and len(ledger.read(tmp_path).kept) >= 3)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()

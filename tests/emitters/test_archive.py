@@ -19,7 +19,8 @@ from auditpipe.emitters.spool.writer import Writer
 from auditpipe.schemas import identity
 from auditpipe.schemas.errors import SpoolError
 from tests.emitters.peer import Peer
-from tests.emitters.test_delivery import eventually, log_to, unused_address
+from tests.emitters.test_delivery import log_to, unused_address
+from tests.waiting import until
 
 MOMENT = identity.parse_time("2026-10-10T10:00:00.000000001Z")
 
@@ -68,7 +69,7 @@ def test_every_event_is_there_with_its_place_whoever_owns_it(tmp_path: Path) -> 
         assert not found[waiting.id].acknowledged
         assert found[waiting.id].folder != found[kept.id].folder
         assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-        assert eventually(lambda: owned_by_nobody(tmp_path) == {found[kept.id].folder})
+        until(lambda: owned_by_nobody(tmp_path) == {found[kept.id].folder})
 
 
 def test_numbers_held_are_counted_once_wherever_they_are(tmp_path: Path) -> None:

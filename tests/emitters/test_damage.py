@@ -12,7 +12,8 @@ from auditpipe.emitters.spool.backlog import Backlog, Position, segment_path, se
 from auditpipe.emitters.spool.summary import summaries
 from tests.emitters.peer import Peer
 from tests.emitters.test_archive import event, folder_of
-from tests.emitters.test_delivery import eventually, log_to, sequences, unused_address
+from tests.emitters.test_delivery import log_to, sequences, unused_address
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_damage_in_a_living_folder_holds_up_nothing(tmp_path: Path) -> None:
             entries = [entry for entry in archive.entries(tmp_path) if not entry.acknowledged]
             flip(entries[3].folder, entries[3].segment, entries[3].offset + 50)
             with Peer(port=int(address.rpartition(":")[2])) as peer:
-                assert eventually(lambda: set(sequences(peer)) == set(range(1, 31)) - {4})
+                until(lambda: set(sequences(peer)) == set(range(1, 31)) - {4})
                 assert audit.flush(20)
                 stats = audit.stats()
                 assert stats.damaged_bytes == len(entries[3].payload) + frames.HEADER.size

@@ -8,9 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from auditpipe.emitters.spooled import SpoolOptions
 from auditpipe.schemas import identity
 from auditpipe.schemas.canonical import document_hash
 from tests.emitters.peer import Peer, acknowledge
+from tests.waiting import until
 
 QUICK = SpoolOptions(acknowledge_timeout=0.5, retry_cap=0.1, orphan_interval=0.1)
 
@@ -29,15 +28,6 @@ QUICK = SpoolOptions(acknowledge_timeout=0.5, retry_cap=0.1, orphan_interval=0.1
 def log_to(peer: Peer | str, folder: Path, **options: Any) -> AuditLog:
     address = peer if isinstance(peer, str) else peer.address
     return AuditLog(service="s", forward=address, spool_dir=folder, **({"spool": QUICK, "exit_timeout": 0.2} | options))
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return condition()
 
 
 def sequences(peer: Peer) -> list[int]:
@@ -129,7 +119,7 @@ def test_without_an_acknowledgement_nothing_is_forgotten(tmp_path: Path) -> None
             second.emit("user.user.exported")
             assert second.flush(10)
             # the first event, and the closing of its stream, from the folder that the first one left
-            assert eventually(lambda: Counter(map(action, peer.records[seen:]))["service.audit_stream.closed"] >= 1)
+            until(lambda: Counter(map(action, peer.records[seen:]))["service.audit_stream.closed"] >= 1)
             assert "user.login_succeeded" in map(action, peer.records[seen:])
 
 
@@ -139,7 +129,7 @@ def test_close_does_not_wait_for_a_peer_that_says_nothing(tmp_path: Path) -> Non
     with Peer(never) as peer:
         audit = log_to(peer, tmp_path, spool=patient)
         audit.emit("user.login_succeeded")
-        assert eventually(lambda: len(peer.chunks) == 1)
+        until(lambda: len(peer.chunks) == 1)
         audit.close(timeout=0.3)
         assert not any(thread.name == "auditpipe-sender" for thread in threading.enumerate())
         peer.manner = acknowledge
@@ -173,7 +163,7 @@ def test_what_a_killed_process_left_is_sent_by_the_next(tmp_path: Path) -> None:
     child.wait()
     with Peer() as peer, log_to(peer, tmp_path) as audit:
         audit.emit("user.user.exported")
-        assert eventually(lambda: set(printed) <= {record["event"]["id"] for record in peer.records})
+        until(lambda: set(printed) <= {record["event"]["id"] for record in peer.records})
         mine = [record for record in peer.records if action(record) == "user.login_succeeded"]
         assert [record["audit"]["sequence"] for record in mine] == list(range(1, len(mine) + 1))
 
@@ -220,7 +210,7 @@ def test_forked_children_have_streams_of_their_own(tmp_path: Path) -> None:
                 distinct.update({record["event"]["id"]: record for record in list(peer.records)})
                 return sum(action(record) == "user.login_succeeded" for record in distinct.values()) == 1000
 
-            assert eventually(all_there)
+            until(all_there)
         streams: dict[str, list[tuple[int, str, str]]] = {}
         for record in distinct.values():
             audit_fields = record["audit"]
@@ -303,7 +293,7 @@ def test_an_acknowledged_folder_is_removed_in_the_end(tmp_path: Path) -> None:
             audit.emit("user.login_succeeded")
         with log_to(peer, tmp_path, spool=gone) as audit:
             audit.emit("user.login_succeeded")
-            assert eventually(lambda: sum(path.is_dir() for path in tmp_path.iterdir()) == 1)
+            until(lambda: sum(path.is_dir() for path in tmp_path.iterdir()) == 1)
 
 
 def test_memory_and_disk_stay_private(tmp_path: Path) -> None:

@@ -23,8 +23,9 @@ from auditpipe.emitters.spool.writer import Writer
 from auditpipe.emitters.spooled import SpoolOptions, _give_up_kept
 from auditpipe.schemas.errors import SpoolError
 from tests.emitters.peer import Peer, acknowledge
-from tests.emitters.test_delivery import QUICK, eventually, log_to, unused_address
+from tests.emitters.test_delivery import QUICK, log_to, unused_address
 from tests.emitters.test_spool_faults import BIG, ids, small_disk
+from tests.waiting import until
 
 __all__ = ["small_disk"]
 
@@ -183,13 +184,13 @@ def test_a_folder_that_is_removed_on_a_full_disk_goes_on_in_another_once_there_i
         folder = the_folder(spool)
         shutil.rmtree(folder.rename(small_disk / "removed"))  # the space stays taken: the segment is open
         fill(small_disk)
-        assert eventually(lambda: "no other can take over" in (audit.stats().problem or ""))
+        until(lambda: "no other can take over" in (audit.stats().problem or ""))
         with pytest.raises(SpoolError, match="no other can take over"):
             audit.emit("user.login_succeeded")
-        assert eventually(lambda: audit._transport._keeper.failures > 2)  # type: ignore[attr-defined]
+        until(lambda: audit._transport._keeper.failures > 2)  # type: ignore[attr-defined]
         assert len(folders_in(spool)) <= 1  # the one that is being tried
         subprocess.run(["mount", "-o", "remount,size=9m", small_disk], check=True)
-        assert eventually(lambda: audit.stats().state == "ok")
+        until(lambda: audit.stats().state == "ok")
         event = audit.emit("user.login_succeeded")
         assert event is not None
         (folder,) = (spool / name for name in folders_in(spool))
@@ -212,10 +213,10 @@ def test_a_disk_that_refuses_to_sync_while_a_removed_folder_is_replaced_is_tried
         with monkeypatch.context() as ill:
             ill.setattr(os, "fdatasync", refuse)
             the_folder(spool).rename(tmp_path / "removed")
-            assert eventually(lambda: "no other can take over" in (audit.stats().problem or ""))
+            until(lambda: "no other can take over" in (audit.stats().problem or ""))
             keeper = audit._transport._keeper  # type: ignore[attr-defined]
-            assert eventually(lambda: keeper.failures > 3)
-        assert eventually(lambda: audit.stats().state == "ok")
+            until(lambda: keeper.failures > 3)
+        until(lambda: audit.stats().state == "ok")
         assert len(folders_in(spool)) == 1
         with Peer(port=int(address.rpartition(":")[2])) as peer:
             event = audit.emit("user.login_succeeded")

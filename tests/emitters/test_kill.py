@@ -17,7 +17,8 @@ from auditpipe.emitters.spool.archive import Damaged
 from auditpipe.emitters.spool.summary import State, summaries
 from auditpipe.schemas.canonical import GENESIS, document_hash
 from tests.emitters.peer import Peer
-from tests.emitters.test_delivery import eventually, log_to, unused_address
+from tests.emitters.test_delivery import log_to, unused_address
+from tests.waiting import until
 
 #: Forks rounds of workers that emit until they are killed, after a time of its own for each; prints every id that an
 #: `emit` has returned. An id goes into the pipe before the next emit, and what is in a pipe survives its writer.
@@ -138,7 +139,7 @@ def test_containers_that_share_a_spool_are_told_apart_by_locks(tmp_path: Path, o
                 assert len(arrived()) == 5 * number
                 os.kill(container.pid, signal.SIGKILL)  # and its child with it
                 container.wait(20)
-                assert eventually(lambda n=number: len(arrived()) == 5 * (n + 1), 60)  # type: ignore[misc]
+                until(lambda n=number: len(arrived()) == 5 * (n + 1), 60)  # type: ignore[misc]
             assert arrived() == {event for _, *events in said for event in events}
     finally:
         for container in containers:
@@ -175,14 +176,14 @@ def test_a_forked_child_does_not_keep_the_folder_that_its_parent_was_sending(tmp
         parent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert parent.stdin is not None
         assert parent.stdout is not None
-        assert eventually(lambda: any(record["event"]["action"] == "user.user.exported" for record in hanging.records))
+        until(lambda: any(record["event"]["action"] == "user.user.exported" for record in hanging.records))
         parent.stdin.write("\n")
         parent.stdin.flush()
         child = int(parent.stdout.readline())
         try:
             parent.kill()
             parent.wait(20)
-            assert eventually(lambda: {summary.state for summary in summaries(tmp_path)} == {State.LEFT})
+            until(lambda: {summary.state for summary in summaries(tmp_path)} == {State.LEFT})
         finally:
             os.kill(child, signal.SIGKILL)
             parent.stdin.close()

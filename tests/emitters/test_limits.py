@@ -19,9 +19,10 @@ from auditpipe.emitters.spool import writer as writers
 from auditpipe.emitters.spooled import SpoolOptions
 from auditpipe.schemas.errors import SpoolError
 from tests.emitters.peer import Peer
-from tests.emitters.test_delivery import eventually, log_to, unused_address
+from tests.emitters.test_delivery import log_to, unused_address
 from tests.emitters.test_full_disk import folders_in
 from tests.emitters.test_spool_faults import ids
+from tests.waiting import until
 
 
 def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +45,7 @@ def test_an_event_is_taken_without_a_thread_and_sent_once_there_is_one(
             assert len(taken) == 3
             assert "no thread can be started" in (audit.stats().problem or "")
             assert not audit.flush(0.1)
-        assert eventually(lambda: audit.stats().acknowledged == 3, 10)  # whoever only watches starts them too
+        until(lambda: audit.stats().acknowledged == 3, 10)  # whoever only watches starts them too
         assert audit.stats().problem is None
         assert ids(peer) == taken
 

@@ -8,7 +8,8 @@ from auditpipe.emitters.spool import living
 from auditpipe.schemas.catalogue import STREAM_CLOSED
 from auditpipe.schemas.errors import SpoolError
 from tests.emitters.test_archive import event, folder_of
-from tests.emitters.test_delivery import eventually, log_to, unused_address
+from tests.emitters.test_delivery import log_to, unused_address
+from tests.waiting import until
 
 
 def test_a_stream_goes_on_while_the_process_that_writes_it_lives(tmp_path: Path) -> None:
@@ -17,7 +18,7 @@ def test_a_stream_goes_on_while_the_process_that_writes_it_lives(tmp_path: Path)
         emitted = audit.emit("user.user.exported")
         assert emitted is not None
         # For an instant between its two locks, who sends what the dead one left is taken for its owner.
-        assert eventually(lambda: living.streams(tmp_path) == {"dead": False, emitted.audit.stream: True})
+        until(lambda: living.streams(tmp_path) == {"dead": False, emitted.audit.stream: True})
 
 
 @pytest.mark.parametrize(("acknowledged", "goes_on"), [(1, True), (2, False)])

@@ -11,7 +11,8 @@ import msgpack
 
 from auditpipe.emitters.spooled import SpoolOptions
 from tests.emitters.peer import Peer, acknowledge
-from tests.emitters.test_delivery import eventually, log_to, sequences
+from tests.emitters.test_delivery import log_to, sequences
+from tests.waiting import until
 
 Serve = Callable[[socket.socket], None]
 BIG = "y" * 20_000
@@ -122,4 +123,4 @@ def test_a_shipper_that_comes_and_goes_gets_all_of_it(tmp_path: Path) -> None:
         for _ in range(300):
             audit.emit("user.login_succeeded")
         assert audit.flush(60)
-        assert eventually(lambda: set(sequences(peer)) == set(range(1, 301)))
+        until(lambda: set(sequences(peer)) == set(range(1, 301)))

@@ -1,6 +1,7 @@
 """A child of a fork that runs no at-fork hooks, as libraries in C fork: its parent's stream is left alone.
 
-No thread is started in such a child here: Python itself can hang there when its threads were busy at the fork.
+CPython itself hangs in such a child if a thread waited for its global lock at the fork. So no thread is started there,
+and the parent forks while its own are at rest.
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ from tests.emitters.test_delivery import run
 from tests.emitters.test_interrupted_anywhere import check_streams
 
 CODE = """
-    import ctypes, os, sys
+    import ctypes, os, sys, time
     from auditpipe.emitters import AuditLog, MemoryTransport, auditlog
     if sys.argv[1:]:
         audit = AuditLog(service="s", forward=sys.argv[2], spool_dir=sys.argv[1])
@@ -20,6 +21,8 @@ CODE = """
         audit = AuditLog(service="s", transport=MemoryTransport())
     document, moment = audit.builder.document("user.user.exported", actor="child")
     sealed = audit.emit("user.login_succeeded", actor="parent").document()
+    assert audit.flush(20)
+    time.sleep(0.1)
     child = ctypes.PyDLL(None).fork()
     if child == 0:
         try:

@@ -14,7 +14,8 @@ from auditpipe.emitters.spool import archive
 from auditpipe.emitters.spooled import SpoolOptions
 from auditpipe.schemas.errors import SpoolError
 from tests.emitters.peer import Peer
-from tests.emitters.test_delivery import eventually, log_to, never, unused_address
+from tests.emitters.test_delivery import log_to, never, unused_address
+from tests.waiting import until
 
 
 def ids(peer: Peer) -> list[str]:
@@ -33,7 +34,7 @@ def test_a_spool_that_is_removed_under_the_process_costs_no_event_that_was_not_s
         before = [event.id for _ in range(50) if (event := audit.emit("user.login_succeeded"))]
         remove(spool)
         between = [event.id for _ in range(50) if (event := audit.emit("user.login_succeeded"))]
-        assert eventually(lambda: spool.exists())
+        until(lambda: spool.exists())
         after = [event.id for _ in range(50) if (event := audit.emit("user.login_succeeded"))]
         with Peer(port=int(address.rpartition(":")[2])) as peer:
             assert audit.flush(20)
@@ -47,10 +48,10 @@ def test_a_removed_spool_is_noticed_while_the_sender_hangs(tmp_path: Path) -> No
     patient = SpoolOptions(acknowledge_timeout=600, retry_cap=0.1)
     with Peer(never) as peer, log_to(peer, spool, spool=patient) as audit:
         events = [audit.emit("user.login_succeeded")]
-        assert eventually(lambda: len(peer.chunks) == 1)
+        until(lambda: len(peer.chunks) == 1)
         remove(spool)
         events.append(audit.emit("user.login_succeeded"))
-        assert eventually(lambda: spool.exists() and len(list(archive.entries(spool))) == 2)
+        until(lambda: spool.exists() and len(list(archive.entries(spool))) == 2)
         assert [entry.document for entry in archive.entries(spool)] == [event.document() for event in events if event]
 
 
@@ -69,9 +70,9 @@ def test_a_spool_that_cannot_be_made_again_refuses(tmp_path: Path) -> None:
                 return True
             return False
 
-        assert eventually(refuses)
+        until(refuses)
         spool.unlink()
-        assert eventually(lambda: not refuses())
+        until(lambda: not refuses())
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from tests.conftest import RealOpenSearch, free_port
 from tests.dashboards.console.conftest import sign_in
 from tests.forked import Commands
 from tests.keys import write_keys
-from tests.pipeline.relay.running import until
 from tests.stored import COMMAND, Ran, environment, organization
+from tests.waiting import until
 
 #: The one that the node puts on its record: whoever was refused there is named.
 NAME_AT_SIGN_IN = "name at sign-in"

@@ -23,6 +23,7 @@ from auditpipe.schemas.identity import index_of
 from auditpipe.schemas.settings import Settings
 from tests.builders import START_NS, event
 from tests.conftest import RealOpenSearch
+from tests.waiting import recorded
 
 INDEX = index_of(START_NS)
 opensearch_test = pytest.mark.opensearch
@@ -337,14 +338,7 @@ def test_what_and_why_are_on_the_nodes_own_record(opensearch: RealOpenSearch) ->
     name, reason = opensearch.add_user().get("username") or "", f"für {secrets.token_hex(8)}"
     run(opensearch, "grant", name, "--role", "admin", "--reason", reason)
     wanted = {"wildcard": {"audit_transport_headers.X-Opaque-Id.keyword": f"*{reason.removeprefix('für ')}*"}}
-    deadline = time.monotonic() + 30
-    while True:
-        opensearch.request("POST", "/security-auditlog-*/_refresh")
-        found = opensearch.request("POST", "/security-auditlog-*/_search", {"query": wanted})["hits"]["hits"]
-        if found or time.monotonic() > deadline:
-            break
-        time.sleep(0.2)
-    record = found[0]["_source"]
+    record = recorded(opensearch, wanted)[0]
     assert record["audit_request_effective_user"] == opensearch.super_admin.get("username")
     assert (
         quote(f"admin to {name} for every organization: {reason}", safe="")

@@ -26,6 +26,7 @@ from auditpipe.schemas.errors import (
 )
 from auditpipe.schemas.settings import Settings, load
 from tests.conftest import RealOpenSearch, free_port
+from tests.waiting import recorded
 
 
 def settings(**flags: str) -> Settings:
@@ -331,10 +332,4 @@ def test_the_purpose_is_on_the_nodes_record(opensearch: RealOpenSearch) -> None:
     client = connect(opensearch.super_admin, opaque_id=tool_id("export", "case 2026-17"))
     with edge():
         client.search(index="audit-events-*", body={"size": 0})
-    query = {"query": {"match_phrase": {"audit_transport_headers.X-Opaque-Id": "case%202026-17"}}}
-    for _ in range(100):
-        opensearch.request("POST", "/security-auditlog-*/_refresh")
-        if opensearch.client().count(index="security-auditlog-*", body=query)["count"]:
-            break
-        threading.Event().wait(0.1)
-    assert opensearch.client().count(index="security-auditlog-*", body=query)["count"] > 0
+    assert recorded(opensearch, {"match_phrase": {"audit_transport_headers.X-Opaque-Id": "case%202026-17"}})

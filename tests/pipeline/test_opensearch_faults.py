@@ -29,9 +29,10 @@ from auditpipe.pipeline.relay.config import Limits
 from auditpipe.pipeline.relay.transport import open_transport
 from auditpipe.schemas.settings import Settings, load
 from tests.conftest import RealOpenSearch
-from tests.pipeline.relay.running import RunningRelay, running_relay, until
+from tests.pipeline.relay.running import RunningRelay, running_relay
 from tests.pipeline.relay.test_parking import parked
 from tests.proxy import pump
+from tests.waiting import until
 
 pytestmark = pytest.mark.opensearch
 

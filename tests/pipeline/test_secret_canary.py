@@ -16,8 +16,8 @@ from tests.conftest import RealStack, free_port
 from tests.forked import Commands
 from tests.pipeline import secret_world
 from tests.pipeline.fluent_bit.process import RunningFluentBit
-from tests.pipeline.relay.running import until
 from tests.pipeline.secret_world import World, of_process
+from tests.waiting import recorded, until
 
 pytestmark = pytest.mark.opensearch
 
@@ -147,8 +147,11 @@ def test_nothing_that_the_node_stores_is_one(world: World, canaries: Canaries) -
         assert answer["hits"]["total"]["value"] <= 10_000
         return [json.dumps(hit["_source"]) for hit in answer["hits"]["hits"]]
 
-    until(lambda: any("FAILED_LOGIN" in record for record in records()))
-    until(lambda: any(world.org in record and "tail" in record for record in records()))
+    assert recorded(world.node, {"bool": {"filter": [looked, {"match": {"audit_category": "FAILED_LOGIN"}}]}})
+    # `tail` is what was done last
+    of_tail = {"wildcard": {"audit_transport_headers.X-Opaque-Id.keyword": "auditpipe/* tail*"}}
+    of_org = {"match_phrase": {"audit_request_body": world.org}}
+    assert recorded(world.node, {"bool": {"filter": [looked, of_tail, of_org]}})
     assert any("internalusers" in record for record in records())
     found = [(record, names) for record in records() if (names := canaries.in_data(record))]
     # A name that was typed for a sign-in at the node itself is on its record: docs/privacy.md says so.

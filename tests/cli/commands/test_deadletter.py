@@ -19,10 +19,10 @@ from tests.builders import event as document
 from tests.conftest import RealOpenSearch, free_port
 from tests.pipeline.deadletter.test_chunkfile import REAL
 from tests.pipeline.deadletter.test_parked import park
-from tests.pipeline.relay.running import until
 from tests.pipeline.relay.test_relay_opensearch import packed
 from tests.pipeline.relay.wire import START, Client, message
 from tests.pipeline.relay.wire import record as wire_record
+from tests.waiting import until
 
 HOSTILE = "\x1b[31mred\u202e"
 

@@ -19,8 +19,9 @@ from auditpipe.emitters.spool import frames
 from auditpipe.emitters.spool.backlog import Backlog, Position, segment_path
 from tests.emitters.peer import Peer, acknowledge
 from tests.emitters.test_archive import MOMENT, event, folder_of
-from tests.emitters.test_delivery import eventually, never, unused_address
+from tests.emitters.test_delivery import never, unused_address
 from tests.stored import COMMAND, environment, run
+from tests.waiting import until
 
 HOSTILE = "\x1b[31mred\u202e"
 
@@ -53,7 +54,7 @@ def test_list_says_whose_each_folder_is_and_what_is_in_it(spool: Path, capsys: p
     folder_of(spool, "done", [event(1)], acknowledged=1)
     with AuditLog("s", forward=unused_address(), spool_dir=spool, exit_timeout=0) as living:
         living.emit("user.login_succeeded")
-        assert eventually(lambda: listed(spool, capsys)[1]["dead"]["state"] == "left")  # its adopter gives it up again
+        until(lambda: listed(spool, capsys)[1]["dead"]["state"] == "left")  # its adopter gives it up again
         code, rows = listed(spool, capsys)
     assert code == 1
     assert (rows["dead"]["waiting_events"], rows["dead"]["kept_events"]) == (2, 1)
@@ -208,7 +209,7 @@ def test_drain_on_watch_sends_what_comes_and_ends_with_sigterm(spool: Path) -> N
         child = subprocess.Popen(command, env=environment(**place(late, peer)), stderr=subprocess.PIPE, text=True)
         late.mkdir(mode=0o700)
         folder_of(late, "a", [event(1)])
-        assert eventually(lambda: len(peer.records) > 0, 40)
+        until(lambda: len(peer.records) > 0, 40)
         started = time.monotonic()
         child.send_signal(signal.SIGTERM)  # while it waits for an acknowledgement
         assert child.wait(30) == 0

@@ -19,7 +19,7 @@ from auditpipe.schemas.identity import index_of_id
 from auditpipe.schemas.settings import load
 from tests.cli.commands.test_local_stack import Machine, found
 from tests.conftest import free_port
-from tests.pipeline.relay.running import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.opensearch
 

@@ -12,8 +12,8 @@ from auditpipe.pipeline.deadletter.replay import Replayer
 from auditpipe.pipeline.relay.transport import Answer
 from auditpipe.schemas.errors import SpoolError
 from tests.pipeline.deadletter.test_replay import put_chunk
-from tests.pipeline.relay.running import until
 from tests.pipeline.relay.wire import record
+from tests.waiting import until
 
 
 class HangingTransport:

@@ -16,9 +16,9 @@ from auditpipe.pipeline.relay.transport import open_transport
 from auditpipe.schemas.errors import NotFinished
 from auditpipe.schemas.identity import parse_time
 from tests.pipeline.relay.fake import FakeOpenSearch, Fault, fake_opensearch
-from tests.pipeline.relay.running import until
 from tests.pipeline.relay.test_parking import MISSING, parked, refuse_early
 from tests.pipeline.relay.wire import START, record
+from tests.waiting import until
 
 
 @pytest.fixture

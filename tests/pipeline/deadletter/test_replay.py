@@ -17,8 +17,8 @@ from auditpipe.pipeline.relay.transport import open_transport
 from auditpipe.schemas.errors import NotFinished, SettingsError, UsageError
 from tests.pipeline.deadletter.test_chunkfile import REAL, chunk_file, with_metadata
 from tests.pipeline.relay.fake import CUT, FakeOpenSearch, Fault, fake_opensearch
-from tests.pipeline.relay.running import until
 from tests.pipeline.relay.wire import START, record
+from tests.waiting import until
 
 
 @pytest.fixture

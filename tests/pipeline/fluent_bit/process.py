@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,18 +16,9 @@ from auditpipe.pipeline.local import certificates
 from auditpipe.schemas.identity import parse_time
 from tests.conftest import free_port
 from tests.pipeline.relay.fake import FakeOpenSearch
+from tests.waiting import until
 
 Document = dict[str, Any]
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
-    """What it answers as soon as that is true; the test fails where it never is."""
-    deadline = time.monotonic() + seconds
-    while not (answer := what()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.05)
-    return answer
 
 
 class RunningFluentBit:
@@ -48,7 +38,7 @@ class RunningFluentBit:
                 launcher.command(self.program),
                 **{"cwd": self.launch.folder, "env": environment, "stdout": log, "stderr": log},
             )
-        wait_for(self._listens)
+        until(self._listens)
 
     def kill(self) -> None:
         """SIGKILL."""

@@ -11,8 +11,9 @@ from auditpipe.schemas.identity import new_event_id, parse_time
 from tests.builders import Document, event
 from tests.conftest import RealOpenSearch
 from tests.pipeline.fluent_bit.conftest import Make
-from tests.pipeline.fluent_bit.process import Gate, RunningFluentBit, wait_for
+from tests.pipeline.fluent_bit.process import Gate, RunningFluentBit
 from tests.pipeline.fluent_bit.test_shipping import all_stored
+from tests.waiting import until
 
 pytestmark = [pytest.mark.opensearch, pytest.mark.fluent_bit]
 MONTH = "audit-events-2007.04"
@@ -48,7 +49,7 @@ def test_none_is_lost_where_more_are_given_up_than_are_held_open_by_default(
     thread.start()
     try:
         shipper.start()
-        wait_for(lambda: all_stored(opensearch, documents) or not_kept(shipper))
+        until(lambda: all_stored(opensearch, documents) or not_kept(shipper))
     finally:
         stop.set()
         thread.join(timeout=30)

@@ -24,9 +24,10 @@ from auditpipe.schemas.identity import parse_time
 from tests.builders import Document, event
 from tests.conftest import RealOpenSearch
 from tests.pipeline.fluent_bit.conftest import Make
-from tests.pipeline.fluent_bit.process import RunningFluentBit, shipping_to, wait_for
+from tests.pipeline.fluent_bit.process import RunningFluentBit, shipping_to
 from tests.pipeline.fluent_bit.test_shipping import all_stored, count, versions
 from tests.pipeline.relay.fake import FakeOpenSearch, Fault
+from tests.waiting import until
 
 pytestmark = pytest.mark.fluent_bit
 START = parse_time("2005-02-05T10:00:00Z")
@@ -64,7 +65,7 @@ class Load:
     def more(self, events: int) -> None:
         """Wait for so many more."""
         wanted = len(self.acknowledged) + events
-        wait_for(lambda: len(self.acknowledged) >= wanted)
+        until(lambda: len(self.acknowledged) >= wanted)
 
     def end(self) -> list[Document]:
         self._stop.set()
@@ -90,9 +91,9 @@ def test_killed_again_and_again_under_load_it_loses_and_doubles_nothing(
         shipper.kill()
         shipper.start()
     documents = load.end()
-    wait_for(lambda: all_stored(opensearch, documents))
+    until(lambda: all_stored(opensearch, documents))
     assert {hit["_version"] for hit in versions(opensearch, documents)} == {1}
-    wait_for(lambda: not shipper.waiting())
+    until(lambda: not shipper.waiting())
     assert shipper.rejected() == []
 
 
@@ -108,8 +109,8 @@ def test_poison_in_mid_load_costs_no_event_and_is_replayed_as_often_as_one_likes
         load.more(20)
         shipper.send([one, {"no": "event"}], [START, START])
     documents = load.end()
-    wait_for(lambda: all_stored(opensearch, documents))
-    wait_for(lambda: shipper.rejected() and not shipper.waiting())
+    until(lambda: all_stored(opensearch, documents))
+    until(lambda: shipper.rejected() and not shipper.waiting())
     sleep(dead.QUIET_SECONDS)
     replayer, folder = Replayer(open_transport(opensearch.shipper)), shipper.launch.rejected
     stored = count(opensearch, month)
@@ -136,15 +137,15 @@ def test_a_month_that_is_made_later_gets_its_events_from_the_buffer_and_from_wha
     for shipper, some, others in zip((patient, hasty), early, now, strict=True):
         shipper.send(some)
         shipper.send(others)
-    wait_for(lambda: all_stored(opensearch, now[0] + now[1]))
-    wait_for(hasty.rejected)
+    until(lambda: all_stored(opensearch, now[0] + now[1]))
+    until(hasty.rejected)
     assert patient.rejected() == []
     opensearch.request("PUT", f"/{MISSING}")
     sleep(dead.QUIET_SECONDS)
     Replayer(open_transport(opensearch.shipper)).until_done(
         dead.files(hasty.launch.rejected), threading.Event(), patience=30
     )
-    wait_for(lambda: all_stored(opensearch, early[0] + early[1]))
+    until(lambda: all_stored(opensearch, early[0] + early[1]))
     assert count(opensearch, MISSING) == 20
 
 
@@ -170,7 +171,7 @@ def test_a_storm_of_429_of_requests_and_of_single_events_is_waited_out(
         load.more(100)
         fake.rule = lambda _, __: None
         documents = load.end()
-        wait_for(lambda: are_stored(fake, documents) and not shipper.waiting())
+        until(lambda: are_stored(fake, documents) and not shipper.waiting())
         assert shipper.rejected() == []
 
 
@@ -208,9 +209,9 @@ def test_a_full_disk_is_not_acknowledged_and_what_was_is_delivered(
             getattr(shipper, end)()
             shipper.start()
         fake.outage = None
-        wait_for(lambda: are_stored(fake, acknowledged))
+        until(lambda: are_stored(fake, acknowledged))
         shipper.send(later := [event(START)])
-        wait_for(lambda: are_stored(fake, later))
+        until(lambda: are_stored(fake, later))
 
 
 def cut(data: bytes) -> bytes:
@@ -243,7 +244,7 @@ def test_a_damaged_chunk_stops_no_other_is_told_and_gives_what_can_be_read(
         bad.write_bytes(damage(bad.read_bytes()))
         shipper.start()
         fake.outage = None
-        wait_for(lambda: are_stored(fake, chunks[0] + chunks[2]) and shipper.waiting() == [bad])
+        until(lambda: are_stored(fake, chunks[0] + chunks[2]) and shipper.waiting() == [bad])
         assert not are_stored(fake, chunks[1])
         monkeypatch.setattr(counts, "SETTLED_SECONDS", 0.0)  # Fluent Bit touches it at its start
         assert set(counts.count(home).damaged) == {bad}

@@ -17,7 +17,7 @@ from auditpipe.pipeline.relay.protocol import Entry
 from auditpipe.pipeline.relay.records import Refused, prepare
 from auditpipe.schemas.identity import DAY, LATEST_NS, format_time, new_event_id, parse_time
 from tests.conftest import free_port
-from tests.pipeline.fluent_bit.process import wait_for
+from tests.waiting import until
 
 pytestmark = pytest.mark.fluent_bit
 SEED = 20261123
@@ -104,9 +104,9 @@ def test_guard_and_relay_agree_on_every_record(fluent_bit_program: str, tmp_path
     process = subprocess.Popen([fluent_bit_program, "-q", "-c", str(path)])
     try:
         sender = ForwardSender("127.0.0.1", port, timeout=20)
-        wait_for(lambda: delivered(sender, sent))
+        until(lambda: delivered(sender, sent))
         sender.disconnect()
-        wait_for(lambda: (tmp_path / "out").exists() and len(lines(tmp_path / "out")) >= len(sent))
+        until(lambda: (tmp_path / "out").exists() and len(lines(tmp_path / "out")) >= len(sent))
     finally:
         process.kill()
         process.wait(timeout=30)

@@ -16,10 +16,10 @@ from auditpipe.schemas.identity import parse_time
 from tests.builders import event
 from tests.conftest import RealOpenSearch
 from tests.pipeline.fluent_bit.conftest import Make
-from tests.pipeline.fluent_bit.process import wait_for
 from tests.pipeline.fluent_bit.test_shipping import all_stored, count
 from tests.pipeline.retention.test_retention import month
 from tests.stored import organization, store
+from tests.waiting import until
 
 pytestmark = [pytest.mark.opensearch, pytest.mark.fluent_bit]
 GONE, SHUT, OPEN = "2006-01", "2006-02", "2006-03"
@@ -42,8 +42,8 @@ def test_they_become_dead_letters_with_that_reason_and_their_neighbours_are_stor
     new = [event(living + i) for i in range(1, 4)]
     shipper = fluent_bit(retries=1)
     shipper.send([late[0], new[0], held, *late[1:3], new[1], late[3], new[2]])
-    wait_for(lambda: all_stored(opensearch, new))
-    wait_for(lambda: shipper.rejected() and not shipper.waiting())
+    until(lambda: all_stored(opensearch, new))
+    until(lambda: shipper.rejected() and not shipper.waiting())
     sleep(dead.QUIET_SECONDS)
     folder = shipper.launch.rejected
     Replayer(open_transport(opensearch.shipper)).until_done(dead.files(folder), threading.Event(), patience=30)

@@ -14,10 +14,11 @@ from auditpipe.schemas.identity import index_of_id, parse_time
 from tests.builders import Document, event
 from tests.conftest import RealOpenSearch
 from tests.pipeline.fluent_bit.conftest import Make
-from tests.pipeline.fluent_bit.process import Gate, wait_for
+from tests.pipeline.fluent_bit.process import Gate
 from tests.pipeline.fluent_bit.test_shipping import all_stored, count, difficult
 from tests.pipeline.relay.running import running_relay
 from tests.pipeline.relay.wire import Client, entry, event_time, message
+from tests.waiting import until
 
 pytestmark = [pytest.mark.opensearch, pytest.mark.fluent_bit]
 INDEX = "audit-events-2004.02"
@@ -40,7 +41,7 @@ def test_fluent_bit_and_relay_store_the_same_document(
 
     shipper = fluent_bit()
     shipper.send(documents)
-    by_fluent_bit = wait_for(lambda: all_or_nothing(stored_all()))
+    by_fluent_bit = until(lambda: all_or_nothing(stored_all()))
     for document in documents:  # with the admin certificate, which passes write-once
         opensearch.request("DELETE", f"/{INDEX}/_doc/{document['event']['id']}")
     with running_relay(opensearch.shipper, tmp_path / "dead") as relay:
@@ -72,13 +73,13 @@ def test_an_outage_longer_than_all_retries_heals_without_a_person(
     documents = [event(START - i) for i in range(50)]
     for start in range(0, 50, 25):
         shipper.send(documents[start : start + 25])
-        wait_for(lambda: shipper.rejected() and not shipper.waiting())
+        until(lambda: shipper.rejected() and not shipper.waiting())
     stop = threading.Event()
     replayer = Replayer(open_transport(opensearch.shipper))
     thread = threading.Thread(target=replayer.watch, args=([shipper.launch.rejected], stop), kwargs={"interval": 0.2})
     thread.start()
     try:
-        wait_for(lambda: all_stored(opensearch, documents) and not shipper.rejected())
+        until(lambda: all_stored(opensearch, documents) and not shipper.rejected())
     finally:
         stop.set()
         thread.join(timeout=30)

@@ -19,9 +19,10 @@ from auditpipe.pipeline.deadletter.replay import Replayer
 from auditpipe.pipeline.local import certificates
 from auditpipe.pipeline.relay.transport import open_transport
 from tests.builders import Document
-from tests.pipeline.fluent_bit.process import RunningFluentBit, shipping_to, wait_for
+from tests.pipeline.fluent_bit.process import RunningFluentBit, shipping_to
 from tests.pipeline.relay.fake import FakeOpenSearch, fake_opensearch
 from tests.pipeline.relay.wire import MODES, START, Client, entry, event_time, message, record
+from tests.waiting import until
 
 pytestmark = pytest.mark.fluent_bit
 #: Containers that Fluent Bit 5.1.1 reads in one another (MSGPACK_EMBED_STACK_SIZE), entry and record included.
@@ -145,12 +146,12 @@ def world(fluent_bit_program: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.mark.parametrize("name", ENTRIES)
 def test_its_neighbours_are_stored_as_they_were_sent(world: World, name: str) -> None:
-    wait_for(lambda: world.are_stored(world.neighbours[name]))
+    until(lambda: world.are_stored(world.neighbours[name]))
 
 
 @pytest.mark.parametrize("name", [name for name in ENTRIES if name != "empty"])
 def test_it_is_stored_or_kept_as_a_dead_letter(world: World, name: str) -> None:
-    wait_for(lambda: world.stored(name) or world.kept(name))
+    until(lambda: world.stored(name) or world.kept(name))
     assert world.stored(name) or name not in STORED
 
 
@@ -159,7 +160,7 @@ def test_what_comes_in_another_message_behind_an_unreadable_record_is_stored_too
     assert world.send("first", ENTRIES["deep-95"]) == ["first"]
     behind = [record(START) for _ in range(20)]
     world.shipper.send(behind)
-    wait_for(lambda: world.are_stored(behind + world.neighbours["first"]))
+    until(lambda: world.are_stored(behind + world.neighbours["first"]))
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "message"])
@@ -168,11 +169,11 @@ def test_no_mode_acknowledges_and_loses(world: World, mode: str) -> None:
     acknowledged = world.send(mode, ENTRIES["deep-95"], mode)
     assert acknowledged == ([] if mode == "forward" else [mode])
     if acknowledged:
-        wait_for(lambda: world.are_stored(world.neighbours[mode]))
+        until(lambda: world.are_stored(world.neighbours[mode]))
 
 
 def test_it_is_told_in_the_log_and_counted(world: World) -> None:
-    wait_for(lambda: "Log event decoder error : -11" in world.shipper.log.read_text())
+    until(lambda: "Log event decoder error : -11" in world.shipper.log.read_text())
     address = f"http://127.0.0.1:{world.shipper.launch.http_port}/api/v2/metrics/prometheus"
     with urlopen(address, timeout=20) as answer:
         lines = answer.read().decode().splitlines()

@@ -14,7 +14,8 @@ from auditpipe.schemas.identity import index_of, index_of_id, parse_time
 from tests.builders import Document, event
 from tests.conftest import RealOpenSearch
 from tests.pipeline.fluent_bit.conftest import Make
-from tests.pipeline.fluent_bit.process import Gate, wait_for
+from tests.pipeline.fluent_bit.process import Gate
+from tests.waiting import until
 
 pytestmark = [pytest.mark.opensearch, pytest.mark.fluent_bit]
 START = parse_time("2003-11-05T10:00:00Z")
@@ -71,7 +72,7 @@ def test_what_is_stored_is_what_was_sent_to_the_last_byte(fluent_bit: Make, open
     documents = [difficult(), difficult(LAST), difficult(LAST + 1)]
     shipper.send(documents)
     for document in documents:
-        found = wait_for(lambda document=document: stored(opensearch, document))
+        found = until(lambda document=document: stored(opensearch, document))
         assert json.dumps(found["_source"], sort_keys=True) == json.dumps(document, sort_keys=True)
         assert found["_index"] == index_of(parse_time(document["@timestamp"]))
 
@@ -83,7 +84,7 @@ def test_however_often_a_chunk_is_sent_its_events_are_there_once(fluent_bit: Mak
     for part in (documents, documents[100:], documents[:150], documents):
         shipper.send(part)
     # A mix of new and known events comes back as a failure; it must end as done.
-    wait_for(lambda: all_stored(opensearch, documents) and not shipper.waiting())
+    until(lambda: all_stored(opensearch, documents) and not shipper.waiting())
     assert count(opensearch, "audit-events-2003.11") == before + 200
     assert shipper.rejected() == []
 
@@ -118,8 +119,8 @@ def test_what_is_no_event_is_kept_apart_with_its_reason_and_its_neighbours_are_u
     good, bad = [event(START + 10**9 + i) for i in range(3)], bad_records()
     records = [*good[:2], *(record for _, record, _ in bad), good[2]]
     shipper.send(records, [START, START, *(moment for _, _, moment in bad), START])
-    wait_for(lambda: all_stored(opensearch, good))
-    chunks = wait_for(shipper.rejected)
+    until(lambda: all_stored(opensearch, good))
+    chunks = until(shipper.rejected)
     assert [one.reason.type for one in refused(chunks)] == [reason for reason, _, _ in bad]
     assert count(opensearch, "audit-events-2003.11") == before + 3
     kept = refused(chunks)[4]
@@ -131,8 +132,8 @@ def test_what_the_mapping_refuses_ends_in_the_rejected_chunks(fluent_bit: Make, 
     good, poison = event(START), event(START)
     poison["user"] = "not an object"
     shipper.send([good, poison])
-    wait_for(lambda: stored(opensearch, good))
-    chunks = wait_for(shipper.rejected)
+    until(lambda: stored(opensearch, good))
+    chunks = until(shipper.rejected)
     events = [one for path in chunks for one in chunkfile.read_events(path.read_bytes(), "audit")]
     assert [one.id for one in events] == [good["event"]["id"], poison["event"]["id"]]
     assert stored(opensearch, poison) is None
@@ -141,11 +142,11 @@ def test_what_the_mapping_refuses_ends_in_the_rejected_chunks(fluent_bit: Make, 
 def test_rejected_chunks_are_not_sent_again_at_a_restart(fluent_bit: Make, opensearch: RealOpenSearch) -> None:
     shipper = fluent_bit(retries=1)
     shipper.send([{"no": "event"}], [START])
-    chunks = wait_for(shipper.rejected)
+    chunks = until(shipper.rejected)
     shipper.kill()
     shipper.start()
     shipper.send([later := event(START)])
-    wait_for(lambda: stored(opensearch, later))
+    until(lambda: stored(opensearch, later))
     assert shipper.rejected() == chunks
     assert len(refused(chunks)) == 1
 
@@ -164,7 +165,7 @@ def test_what_was_acknowledged_survives_sigkill_and_a_stop_while_opensearch_is_a
     getattr(shipper, end)()
     gate.open()
     shipper.start()
-    wait_for(lambda: all_stored(opensearch, documents))
+    until(lambda: all_stored(opensearch, documents))
     assert {hit["_version"] for hit in versions(opensearch, documents)} == {1}
 
 
@@ -178,13 +179,13 @@ def test_opensearch_goes_away_and_comes_back(fluent_bit: Make, opensearch: RealO
     gate.open()
     shipper = fluent_bit(port=gate.port)
     shipper.send(first := [event(START + i) for i in range(20)])
-    wait_for(lambda: all_stored(opensearch, first))
+    until(lambda: all_stored(opensearch, first))
     gate.shut()
     shipper.send(second := [event(START + i) for i in range(20)])
-    wait_for(lambda: "retry in" in shipper.log.read_text())
+    until(lambda: "retry in" in shipper.log.read_text())
     assert not all_stored(opensearch, second)
     gate.open()
-    wait_for(lambda: all_stored(opensearch, second) and not shipper.waiting())
+    until(lambda: all_stored(opensearch, second) and not shipper.waiting())
     assert shipper.rejected() == []
 
 
@@ -193,7 +194,7 @@ def test_an_outage_longer_than_its_retries_loses_nothing(
 ) -> None:
     shipper = fluent_bit(port=gate.port, retries=1)
     shipper.send(documents := [event(START + i) for i in range(20)])
-    chunks = wait_for(shipper.rejected)
+    chunks = until(shipper.rejected)
     kept = [one.id for path in chunks for one in chunkfile.read_events(path.read_bytes(), "audit")]
     assert kept == [document["event"]["id"] for document in documents]
 
@@ -206,7 +207,7 @@ def test_it_speaks_to_no_opensearch_whose_certificate_is_another_names(
     certificates.ensure(tmp_path / "stranger", ["elsewhere.example"])
     shipper = fluent_bit(ca_file=tmp_path / "stranger" / "ca.pem")
     shipper.send([document := event(START)])
-    wait_for(lambda: "certificate" in shipper.log.read_text().lower())
+    until(lambda: "certificate" in shipper.log.read_text().lower())
     assert stored(opensearch, document) is None
 
 
@@ -215,7 +216,7 @@ def test_the_password_is_neither_in_the_environment_nor_on_the_command_line_nor_
 ) -> None:
     shipper = fluent_bit()
     shipper.send([document := event(START)])
-    wait_for(lambda: stored(opensearch, document))
+    until(lambda: stored(opensearch, document))
     assert shipper.process is not None
     password = str(opensearch.shipper.password).encode()
     for name in ("environ", "cmdline"):

@@ -1,9 +1,9 @@
 """The node that `up` starts, on a real one."""
 
-import time
-
 import pytest
 from opensearchpy.exceptions import AuthorizationException
+
+from tests.waiting import recorded
 
 pytestmark = pytest.mark.opensearch
 
@@ -36,19 +36,9 @@ def test_who_looked_can_not_be_removed_even_with_every_right(opensearch):
 
 def test_who_looked_is_still_recorded(opensearch):
     """Write-once on the record itself takes new records."""
-
-    def records():
-        opensearch.request("POST", "/security-auditlog-*/_refresh")
-        query = {"query": {"term": {"audit_request_effective_user.keyword": someone.get("username")}}}
-        return opensearch.request("GET", "/security-auditlog-*/_count", query)["count"]
-
     someone = opensearch.add_user("audit_admin")
     opensearch.request("GET", "/audit-events-*/_search", settings=someone)
-    for _ in range(50):  # the node writes them behind the answer
-        if records():
-            return
-        time.sleep(0.1)
-    raise AssertionError("the node has not recorded who searched")
+    assert recorded(opensearch, {"term": {"audit_request_effective_user.keyword": someone.get("username")}})
 
 
 def test_no_user_comes_with_the_node(opensearch):

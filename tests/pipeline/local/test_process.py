@@ -13,6 +13,7 @@ import pytest
 
 from auditpipe.pipeline.local import process
 from auditpipe.schemas.errors import NotFinished
+from tests.waiting import until
 
 SLEEP = "import time; print('ready', flush=True); time.sleep(600)"
 STUBBORN = (
@@ -55,11 +56,6 @@ def start(tmp_path):
         process.stop(record, patience_s=0)
 
 
-def wait_for(condition):
-    while not condition():
-        os.sched_yield()
-
-
 def test_what_was_started_is_found_again(start, tmp_path):
     record = start()
     assert process.read(tmp_path, "part") == record
@@ -90,7 +86,7 @@ def test_stop_ends_it(start):
 
 def test_stop_kills_what_does_not_listen(start, tmp_path):
     record = start(STUBBORN)
-    wait_for(lambda: "ready" in (tmp_path / "part.log").read_text())
+    until(lambda: "ready" in (tmp_path / "part.log").read_text())
     process.stop(record, patience_s=0.2)
     assert record.process() is None
 
@@ -98,7 +94,7 @@ def test_stop_kills_what_does_not_listen(start, tmp_path):
 def test_one_whose_last_threads_have_not_ended_still_holds_its_port(start):
     """As a killed Java does on a busy machine: the program is a zombie, and another can't listen where it did."""
     record = start(WITHOUT_FIRST_THREAD)
-    wait_for(lambda: psutil.Process(record.pid).status() == psutil.STATUS_ZOMBIE)
+    until(lambda: psutil.Process(record.pid).status() == psutil.STATUS_ZOMBIE)
     assert record.process() is not None
     process.stop(record, patience_s=0.2)
     assert record.process() is None
@@ -108,7 +104,7 @@ def test_one_whose_last_threads_have_not_ended_still_holds_its_port(start):
 
 def test_one_that_ends_by_itself_just_before_a_signal_is_stopped_too(start, monkeypatch):
     record = start()
-    wait_for(lambda: "ready" in process.last_lines(Path(record.log)))
+    until(lambda: "ready" in process.last_lines(Path(record.log)))
     found = process.Record.process
 
     def found_and_then_gone(self):
@@ -125,10 +121,10 @@ def test_one_that_ends_by_itself_just_before_a_signal_is_stopped_too(start, monk
 
 def test_one_that_is_suspended_is_told_from_one_that_works_and_can_be_stopped(start, tmp_path):
     record = start()
-    wait_for(lambda: "ready" in (tmp_path / "part.log").read_text())
+    until(lambda: "ready" in (tmp_path / "part.log").read_text())
     assert not record.is_suspended()
     psutil.Process(record.pid).suspend()
-    wait_for(record.is_suspended)
+    until(record.is_suspended)
     process.stop(record, patience_s=30)
     assert record.process() is None
     assert process.reap(record.pid) in ("", "SIGTERM")
@@ -157,7 +153,7 @@ def test_after_a_reboot_it_is_gone(start):
 
 def test_a_process_that_ended_by_itself_is_gone(start):
     record = start("pass")
-    wait_for(lambda: record.process() is None)
+    until(lambda: record.process() is None)
     process.stop(record)
 
 
@@ -166,7 +162,7 @@ def test_a_process_that_ended_by_itself_is_gone(start):
 )
 def test_how_a_child_ended_is_told_once(start, code, told):
     record = start(code)
-    wait_for(lambda: psutil.Process(record.pid).status() == psutil.STATUS_ZOMBIE)
+    until(lambda: psutil.Process(record.pid).status() == psutil.STATUS_ZOMBIE)
     assert process.reap(record.pid) == told
     assert process.reap(record.pid) == ""
 

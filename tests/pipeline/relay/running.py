@@ -5,7 +5,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -86,12 +85,3 @@ def running_relay(
     finally:
         if relay._thread.is_alive():
             relay.stop()
-
-
-def until(condition: Any, seconds: float = 20.0) -> Any:
-    """What the condition returns, as soon as that is true; a failed test otherwise."""
-    deadline = monotonic() + seconds
-    while not (value := condition()):
-        assert monotonic() < deadline, "it never came true"
-        sleep(0.02)
-    return value

@@ -21,8 +21,9 @@ from auditpipe.pipeline.local import certificates
 from auditpipe.pipeline.relay.config import Limits
 from auditpipe.pipeline.relay.security import Security, load_security
 from tests.pipeline.relay.fake import FakeOpenSearch, fake_opensearch
-from tests.pipeline.relay.running import RunningRelay, running_relay, until
+from tests.pipeline.relay.running import RunningRelay, running_relay
 from tests.pipeline.relay.wire import Client, entry, message, ping, record
+from tests.waiting import until
 
 
 @pytest.fixture

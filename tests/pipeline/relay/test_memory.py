@@ -18,8 +18,8 @@ import pytest
 from auditpipe.schemas.identity import new_event_id
 from tests.conftest import free_port
 from tests.pipeline.relay.fake import FakeOpenSearch, Fault, fake_opensearch
-from tests.pipeline.relay.running import until
 from tests.pipeline.relay.wire import START, Client, entry, message, record
+from tests.waiting import until
 
 #: What docs/relay.md says, in MiB.
 LIMIT = 512

@@ -13,8 +13,9 @@ import pytest
 from auditpipe.pipeline.relay.alarm import waiting_for
 from auditpipe.pipeline.relay.config import Limits
 from tests.pipeline.relay.fake import FakeOpenSearch, Fault, fake_opensearch
-from tests.pipeline.relay.running import RunningRelay, running_relay, until
+from tests.pipeline.relay.running import RunningRelay, running_relay
 from tests.pipeline.relay.wire import Client, entry, message, record
+from tests.waiting import until
 
 MISSING = {"status": 404, "error": {"type": "index_not_found_exception", "reason": "no such index"}}
 QUICK = Limits(stop=2.0, park_after=0.5, park_tries=3)

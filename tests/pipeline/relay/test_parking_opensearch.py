@@ -21,10 +21,11 @@ from auditpipe.schemas.identity import index_of_id, parse_time
 from tests.builders import event as document
 from tests.conftest import RealOpenSearch, free_port
 from tests.pipeline.deadletter.test_parked import park
-from tests.pipeline.relay.running import running_relay, until
+from tests.pipeline.relay.running import running_relay
 from tests.pipeline.relay.test_parking import parked
 from tests.pipeline.relay.test_relay_opensearch import _connect, now_document, packed, stored
 from tests.pipeline.relay.wire import Client, message
+from tests.waiting import until
 
 pytestmark = pytest.mark.opensearch
 

@@ -14,8 +14,9 @@ from auditpipe.schemas.errors import NotFinished, SettingsError
 from auditpipe.schemas.settings import load
 from tests.conftest import free_port
 from tests.pipeline.relay.fake import CUT, FakeOpenSearch, Fault, fake_opensearch
-from tests.pipeline.relay.running import RunningRelay, running_relay, until
+from tests.pipeline.relay.running import RunningRelay, running_relay
 from tests.pipeline.relay.wire import MODES, Client, entry, message, record
+from tests.waiting import until
 
 
 @pytest.fixture

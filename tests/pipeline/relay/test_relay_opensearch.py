@@ -21,8 +21,9 @@ from auditpipe.pipeline.relay.transport import open_transport
 from auditpipe.schemas.identity import index_of, new_event_id, parse_time
 from tests.builders import event as document
 from tests.conftest import RealOpenSearch, free_port
-from tests.pipeline.relay.running import RunningRelay, running_relay, until
+from tests.pipeline.relay.running import RunningRelay, running_relay
 from tests.pipeline.relay.wire import MODES, Client, entry, event_time, message
+from tests.waiting import until
 
 pytestmark = pytest.mark.opensearch
 

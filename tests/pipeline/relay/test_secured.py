@@ -18,9 +18,10 @@ from auditpipe.pipeline.relay.security import Security
 from auditpipe.schemas.errors import NotAllowed, OutOfReach
 from tests.conftest import free_port
 from tests.pipeline.relay.fake import FakeOpenSearch, fake_opensearch
-from tests.pipeline.relay.running import RunningRelay, running_relay, until
+from tests.pipeline.relay.running import RunningRelay, running_relay
 from tests.pipeline.relay.secured import KEY, Files, make_files
 from tests.pipeline.relay.wire import START, Client, digest, entry, message, ping, record
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
