@@ -9,12 +9,16 @@ from tests.conftest import RealOpenSearch
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], seconds: float = 60) -> T:
-    """What the condition returns, as soon as that is true; a failed test otherwise."""
-    deadline = time.monotonic() + seconds
+def until(condition: Callable[[], T], seconds: float = 120) -> T:
+    """What the condition returns, soon after that is true; a failed test otherwise.
+
+    It asks less and less often: asking takes from the machine what it waits for.
+    """
+    deadline, pause = time.monotonic() + seconds, 0.01
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not true within {seconds:g} s: {condition}"
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(pause * 1.3, 0.3)
     return value
 
 

@@ -2,7 +2,6 @@
 
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from auditpipe.emitters.forward import ForwardSender, entry
 from auditpipe.schemas.errors import NotAllowed, OutOfReach
 from tests.conftest import free_port
+from tests.waiting import until
 
 pytestmark = pytest.mark.fluent_bit
 EVENT = entry(1_700_000_000_000_000_000, {"message": "hello"})
@@ -41,12 +41,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory, fluent_bit_program: str) -
     target = ["-o", "file", "-m", "*", "-p", f"path={output}", "-p", "file=events", "-f", "1"]
     process = subprocess.Popen([fluent_bit_program, "-q", *source, *target])
     try:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
+        until(lambda: listens(port))
         yield Secured(port, folder / "certs" / "ca.pem", output)
     finally:
         process.kill()
@@ -57,14 +52,18 @@ def sender(secured: Secured, key: str | None = "the-key", ca_file: Path | None =
     return ForwardSender("localhost", secured.port, timeout=5, ca_file=str(ca_file or secured.ca_file), shared_key=key)
 
 
+def listens(port: int) -> bool:
+    """Whether somebody does."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_with_the_right_key_events_are_acknowledged(secured: Secured) -> None:
     client = sender(secured)
     client.deliver(EVENT, 1)
     client.deliver(EVENT, 1)
-    deadline = time.monotonic() + 20
-    while not (secured.output / "events").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert "hello" in (secured.output / "events").read_text()
+    events = secured.output / "events"
+    until(lambda: events.exists() and "hello" in events.read_text())
 
 
 def test_with_a_wrong_key_nothing_is_sent(secured: Secured) -> None:

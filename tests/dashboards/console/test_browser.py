@@ -47,7 +47,7 @@ def walked(chromium: Any, stack: RealStack, tmp_path_factory: pytest.TempPathFac
             _perform(context.new_page())
             context.close()
         assert audit.flush(60)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while True:
         with search(stack.opensearch.client(), Filters(organization=org, service="accounts"), limit=0) as found:
             if found.total >= 240 + 6 or time.monotonic() > deadline:

@@ -211,7 +211,7 @@ def test_slow_senders_are_sent_away_and_hold_up_nobody(fake: FakeOpenSearch, tmp
     limits = Limits(pause=5.0, arrival=1.5, stop=2.0)
     with running_relay(fake.settings, tmp_path, limits) as relay, Neighbour(relay.port, again=True):
         slow = [Client(relay.port).send(b"\x93\xa5audit\xc6\x00\x10\x00\x00") for _ in range(30)]
-        deadline = monotonic() + 20
+        deadline = monotonic() + 60
         while refused(relay, "too_slow") < 30:
             assert monotonic() < deadline
             for one in slow:
@@ -231,7 +231,7 @@ def test_who_reserves_room_and_dawdles_makes_way_for_who_waits_for_it(fake: Fake
         answers: list[Any] = []
         waiting = Thread(target=lambda: answers.extend(good.acknowledgements(1)))
         waiting.start()
-        deadline = monotonic() + 20
+        deadline = monotonic() + 60
         while not answers:
             assert monotonic() < deadline
             with suppress(OSError):  # sent away, as it should be

@@ -24,6 +24,7 @@ from tests.conftest import RealOpenSearch
 from tests.keys import write_keys
 from tests.pipeline.retention.test_retention import AMONG_DELETIONS, BEFORE_REMOVAL, exists, killed, month
 from tests.stored import Ran, store
+from tests.waiting import until
 
 pytestmark = pytest.mark.opensearch
 EMAIL = "ada@example.com"
@@ -50,11 +51,11 @@ class Adding(threading.Thread):
 
     def recorded(self) -> "Adding":
         self.start()
-        end = time.monotonic() + 30
-        while self._wanted[0] not in [hold.name for hold in holds.active(self._remover.client, self._remover.trust)]:
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        until(self._is_recorded)
         return self
+
+    def _is_recorded(self) -> bool:
+        return self._wanted[0] in [hold.name for hold in holds.active(self._remover.client, self._remover.trust)]
 
     def run(self) -> None:
         remover, (_, filters, _) = self._remover, self._wanted
