@@ -16,13 +16,11 @@ from opensearchpy.exceptions import OpenSearchException
 from auditpipe.pipeline.answers import peer_of, rule_not_applied
 from auditpipe.pipeline.client import edge
 from auditpipe.pipeline.query import Filters
-from auditpipe.schemas.errors import BadFilter, NoSuchEvent, NotAllowed, OutOfReach, UsageError
+from auditpipe.schemas.errors import BadFilter, NoSuchEvent, OutOfReach, UsageError
 from auditpipe.schemas.identity import (
     INDEX_PATTERN,
-    INDEX_PREFIX,
     LATEST_NS,
     MILLISECOND,
-    RECORDS_INDEX,
     index_of_id,
     is_event_id,
     milliseconds_of,
@@ -115,22 +113,8 @@ def show(client: OpenSearch, event_id: str) -> Document:
     query = {"bool": {"should": [{"ids": {"values": [wanted]}}, {"term": {"event.id": wanted}}]}}
     hits = ask_all_shards(client, {"query": query, "size": 1})["hits"]["hits"]
     if not hits:
-        raise NoSuchEvent(f"no event {wanted} that you may see{_removed(client, wanted)}")
+        raise NoSuchEvent(f"no event {wanted} that you may see")
     return dict(hits[0]["_source"])
-
-
-def _removed(client: OpenSearch, event_id: str) -> str:
-    """What the records say of the event's month; nothing to a reader who may not see them."""
-    month = index_of_id(event_id).removeprefix(INDEX_PREFIX).replace(".", "-")
-    try:
-        with edge():
-            answer = client.get(index=RECORDS_INDEX, id=f"removed-{month}", params={"ignore": 404})
-    except NotAllowed:
-        return ""
-    if not answer.get("found"):
-        return ""
-    source = answer["_source"]
-    return f": its month {month} was removed by retention on {source['@timestamp']}, record {source['record']}"
 
 
 def ask_all_shards(

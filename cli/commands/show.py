@@ -5,7 +5,7 @@ import click
 from auditpipe.cli import detail, terminal
 from auditpipe.cli.options import connection_options
 from auditpipe.pipeline.client import connect, tool_id
-from auditpipe.pipeline.reader import show
+from auditpipe.pipeline.retention.shown import show
 from auditpipe.pipeline.visible import json_bytes
 from auditpipe.schemas.settings import Settings
 
@@ -23,7 +23,7 @@ def command(settings: Settings, event_id: str, output: str) -> None:
       auditpipe show 0197b3c4-5d6e-7f80-9a1b-2c3d4e5f6071
       auditpipe show 0197b3c4-5d6e-7f80-9a1b-2c3d4e5f6071 -o json
     """
-    document = show(connect(settings, opaque_id=tool_id("show")), event_id)
+    document = show(connect(settings, opaque_id=tool_id("show")), settings, event_id)
     if output == "json":
         terminal.put_bytes(json_bytes(document, indent=True) + b"\n")
     else:

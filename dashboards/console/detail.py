@@ -10,7 +10,7 @@ from auditpipe.dashboards.console.filters import link
 from auditpipe.dashboards.console.proof import proof
 from auditpipe.dashboards.console.visit import Visit
 from auditpipe.pipeline.query import MAX_LUCENE
-from auditpipe.pipeline.reader import show
+from auditpipe.pipeline.retention.shown import show
 from auditpipe.pipeline.tabular import flat, text_at, value_text
 from auditpipe.pipeline.visible import json_bytes
 
@@ -28,7 +28,7 @@ _AROUND = (
 
 def detail(visit: Visit) -> Response:
     """The page `/events/ID`."""
-    document = show(visit.who.client, visit.request.path_params["id"])
+    document = show(visit.who.client, visit.who.settings, visit.request.path_params["id"])
     return visit.page(
         "detail.html",
         document=document,

@@ -13,8 +13,8 @@ from auditpipe.pipeline.reader import ask_all_shards
 from auditpipe.schemas.errors import AuditpipeError, NotAllowed
 from auditpipe.schemas.settings import Settings
 
-#: What the console takes of its own settings: where the cluster is, and how to know that it is the one.
-_OF_THE_CONSOLE = ("url", "ca_file")
+#: What the console takes of its own settings: where the cluster is, how to know it, and whose records count.
+_OF_THE_CONSOLE = ("url", "ca_file", "admin_dn")
 #: The console answers for the whole page: a slow node is said to be one before the browser gives up.
 READ_SECONDS = 30.0
 

@@ -1,13 +1,18 @@
 """What is wrong with a local stack: its processes, its folders, its certificates."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from auditpipe.pipeline.client import connect, tool_id
 from auditpipe.pipeline.doctor import Check, finding, ok, warn
+from auditpipe.pipeline.fluent_bit import unkept
 from auditpipe.pipeline.local import certificates, counts, health, months, shipper, stack
 from auditpipe.pipeline.local.home import Home
 from auditpipe.schemas.errors import AuditpipeError, SettingsError
 from auditpipe.schemas.settings import load
+
+#: From an event's `emit` to the end of Fluent Bit's retries, amply.
+_LONGEST_WAY = timedelta(days=1)
 
 
 def examine(home: Home) -> Iterator[Check]:
@@ -21,6 +26,7 @@ def examine(home: Home) -> Iterator[Check]:
     yield _dead_letters(waiting)
     yield from _parked(waiting)
     yield from _damaged(home, waiting)
+    yield from _unkept(home)
     yield _chunks(home, waiting)
     yield _months(home)
 
@@ -83,9 +89,28 @@ def _damaged(home: Home, waiting: counts.Waiting) -> Iterator[Check]:
         yield finding("damaged chunk", f"{path}: {told}: Fluent Bit passes it over", remedy)
 
 
+def _unkept(home: Home) -> Iterator[Check]:
+    """Whoever emitted their events has them still, as long as a spool keeps what was acknowledged."""
+    name, log = "chunks given up", home.fluent_bit_log
+    try:
+        found = unkept.times(log)
+    except SettingsError as error:
+        yield warn(name, str(error), "let this user read it: nothing else tells of events that Fluent Bit has lost")
+        return
+    if found:
+        last = f"{found[-1]:%Y-%m-%d %H:%M:%S}Z"
+        told = f"Fluent Bit kept no copy of {len(found)} chunks that its retries gave up, the last at {last}"
+        since = f"{found[0] - _LONGEST_WAY:%Y-%m-%dT%H:%M:%SZ}"
+        remedy = (
+            f"where events were emitted `auditpipe spool replay --since {since}`, then `auditpipe verify`; "
+            f"when it is sound, `: > {log}`"
+        )
+        yield finding(name, told, remedy)
+
+
 def _chunks(home: Home, waiting: counts.Waiting) -> Check:
     if number := waiting.chunks - len(waiting.damaged):
-        remedy = f"look again in a while; if it grows, read {home.logs / 'fluent-bit.log'}"
+        remedy = f"look again in a while; if it grows, read {home.fluent_bit_log}"
         return warn("shipper's buffer", f"{number} chunks are not delivered yet", remedy)
     return ok("shipper's buffer", "empty")
 

@@ -67,6 +67,11 @@ class Home:
         return self.root / "run"
 
     @property
+    def fluent_bit_log(self) -> Path:
+        """What Fluent Bit says."""
+        return self.logs / "fluent-bit.log"
+
+    @property
     def logs(self) -> Path:
         """What the processes say."""
         return self.root / "logs"

@@ -132,7 +132,7 @@ def _start_fluent_bit(home: Home, url: str, ca_file: Path, options: ShipperOptio
         NAME,
         launcher.command(program),
         run=home.run,
-        log=home.logs / "fluent-bit.log",
+        log=home.fluent_bit_log,
         address=f"127.0.0.1:{options.port}",
         program=FLUENT_BIT,
         metrics=f"http://127.0.0.1:{options.metrics_port}/api/v2/metrics/prometheus",

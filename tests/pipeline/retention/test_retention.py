@@ -18,13 +18,13 @@ import pytest
 from auditpipe.pipeline import access, doctor_retention, provision, template
 from auditpipe.pipeline.plan import State
 from auditpipe.pipeline.query import Filters
-from auditpipe.pipeline.reader import show
 from auditpipe.pipeline.relay.bulk import attempt
 from auditpipe.pipeline.relay.records import Event, prepare_record
 from auditpipe.pipeline.relay.transport import open_transport
 from auditpipe.pipeline.retention import holds, ledger, months, removal
 from auditpipe.pipeline.retention.months import Month
 from auditpipe.pipeline.retention.removal import Remover
+from auditpipe.pipeline.retention.shown import show
 from auditpipe.pipeline.retention.signature import Trust
 from auditpipe.pipeline.verify_event import Flaw
 from auditpipe.pipeline.verify_view import Terms
@@ -180,7 +180,7 @@ def test_what_a_hold_keeps_stays_and_goes_after_its_release(
 
     outcome = remover.remove(month(opensearch, "1973-07"))
     assert (outcome.removed, outcome.kept) == (2, 1)
-    assert show(opensearch.client(opensearch.super_admin), held["event"]["id"]) == held
+    assert show(opensearch.client(opensearch.super_admin), opensearch.super_admin, held["event"]["id"]) == held
     after = month(opensearch, "1973-07")
     assert (after.events, after.blocked, after.fate(1, remover.clock())) == (1, True, months.Fate.HELD)
     flaws, said = examined(opensearch, org)
@@ -332,7 +332,7 @@ def test_late_events_are_dead_letters_show_says_why_and_the_month_is_not_made_ag
     assert (letter["id"], letter["reason"]["type"]) == (documents[1]["event"]["id"], "removed_by_retention")
     assert letter["reason"]["detail"].endswith(f"record {outcome.record}")
     with pytest.raises(NoSuchEvent, match=rf"1974-05 was removed by retention on .*, record {outcome.record}"):
-        show(opensearch.client(opensearch.super_admin), documents[0]["event"]["id"])
+        show(opensearch.client(opensearch.super_admin), opensearch.super_admin, documents[0]["event"]["id"])
     asked = {"docs": [{"_index": "audit-records", "_id": name} for name in ("removed-1974-05", outcome.record)]}
     told = opensearch.request("POST", "/_mget", asked, settings=opensearch.shipper)["docs"]
     assert [sorted(doc["_source"]) for doc in told] == [["@timestamp", "month", "record"]] * 2
