@@ -133,12 +133,12 @@ def replay(
     logging.getLogger("opensearch").setLevel(logging.CRITICAL)  # says at length what ours says in a line
     folders = _folders(dirs, settings.home)
     replayer = Replayer(open_transport(settings, tool_id("deadletter")))
-    stop = stop_on_signals()
     if watch:
         terminal.remark(
             f"replaying into {settings.url} what was given up or parked, from {', '.join(map(str, folders))}"
         )
-        replayer.watch(folders, stop, interval=interval)
+        with stop_on_signals() as stop:
+            replayer.watch(folders, stop, interval=interval)
         return
     everything = [file for folder in folders for file in dead.files(folder)]
     files = [dead.find(name, folders) for name in names] if names else everything
@@ -146,7 +146,8 @@ def replay(
         terminal.remark("no dead letters")
         return
     terminal.remark(f"replaying {len(files)} files into {settings.url}")
-    total = replayer.until_done(files, stop, patience=wait)
+    with stop_on_signals() as stop:
+        total = replayer.until_done(files, stop, patience=wait)
     terminal.remark(f"{total.done} events are stored")
     if total.refused:
         raise Finding(f"{total.refused} events were refused again: see `auditpipe deadletter list`")

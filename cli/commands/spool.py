@@ -243,11 +243,11 @@ def _findings(found: "list[Summary]") -> Iterator[str]:
 def _watch(adopter: "Adopter", settings: Settings) -> None:
     terminal.show_log(logging.INFO)
     terminal.remark(printable(f"sending what is left in {settings.spool_dir} to {_shipper(settings)}"))
-    stop = signals.stop_on_signals()
-    _act_as_owner(settings)
-    adopter.worker.start()
-    stop.wait()
-    adopter.stop()
+    with signals.stop_on_signals() as stop:
+        _act_as_owner(settings)
+        adopter.worker.start()
+        stop.wait()
+        adopter.stop()
 
 
 def _drain(adopter: "Adopter", timeout: float, settings: Settings) -> None:

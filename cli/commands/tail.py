@@ -8,6 +8,7 @@ import click
 
 from auditpipe.cli import table, terminal
 from auditpipe.cli.options import PSEUDONYM_KEYS, connection_options, filter_options, with_pseudonyms
+from auditpipe.cli.signals import Interrupted, until_interrupted
 from auditpipe.pipeline.client import connect, tool_id
 from auditpipe.pipeline.query import Filters
 from auditpipe.pipeline.tail import Tail
@@ -39,19 +40,17 @@ def command(settings: Settings, filters: Filters, output: str, interval: float) 
     """
     tail = Tail(connect(settings, opaque_id=tool_id("tail")), with_pseudonyms(filters, settings))
     put = _writer(output)
-    try:
+    with until_interrupted() as interrupted:
         _pass_on(tail, put)  # the first look fails like any command
-        while True:
+        while not interrupted.yes:
             time.sleep(interval)
-            _outlast(tail, put, interval)
-    except KeyboardInterrupt:
-        return
+            _outlast(tail, put, interval, interrupted)
 
 
-def _outlast(tail: Tail, put: Callable[[dict[str, Any]], None], pause: float) -> None:
+def _outlast(tail: Tail, put: Callable[[dict[str, Any]], None], pause: float, interrupted: Interrupted) -> None:
     """One look, waiting for as long as OpenSearch is away."""
     away = False
-    while True:
+    while not interrupted.yes:
         try:
             _pass_on(tail, put)
         except NotFinished as error:

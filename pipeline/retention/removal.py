@@ -102,7 +102,7 @@ class Remover:
             if kept:
                 removed = self._remove_events(month.index, snapshot, active)
                 return False, replace(outcome, removed=before.removed + removed)
-            if not self._remove_index(month.index, active):
+            if not self._remove_index(month.index, active, snapshot.total):
                 return False, outcome
             return True, replace(outcome, removed=before.removed + snapshot.total)
 
@@ -112,7 +112,10 @@ class Remover:
 
     @contextmanager
     def _shut(self, month: Month) -> Iterator[list[str]]:
-        """With the write block on. It goes again if nothing was removed, so that the month takes late events."""
+        """With the write block on. It goes again if nothing was removed, so that the month takes late events.
+
+        Another run may have recorded the month's removal meanwhile: then it stays.
+        """
         committed = [month.month] if month.removed else []
         self._block(month.index)
         try:
@@ -120,7 +123,8 @@ class Remover:
         finally:
             if not committed:
                 with suppress(AuditpipeError):  # told by `doctor`, and lifted by the next run
-                    self._unblock(month.index)
+                    if month.month not in months.commits(self.client, self.trust):
+                        self._unblock(month.index)
 
     def _is_recorded(self, month: str, snapshot: Snapshot) -> bool:
         """Whether an earlier run has recorded all of it, and was ended before it had removed it."""
@@ -134,10 +138,15 @@ class Remover:
                 return False
         return not scanned.flawed["unlinked"]
 
-    def _remove_index(self, index: str, active: list[Hold]) -> bool:
-        """Whether it was removed: not if other holds than these hold now."""
+    def _remove_index(self, index: str, active: list[Hold], events: int) -> bool:
+        """Whether it was removed: not if other holds than these hold now, or other than so many events are there.
+
+        Another run of `apply` that gave up may have lifted the block.
+        """
         with underway.announced(self.client, index):
-            if not self._still(active):
+            self._block(index)
+            rest.send(self.client, Request("POST", f"/{index}/_refresh"))
+            if not self._still(active) or self._count(index, {"match_all": {}}) != events:
                 return False
             rest.send(self.client, Request("DELETE", f"/{index}"))
             return True
