@@ -1,12 +1,12 @@
 """Ctrl-C and SIGTERM, wherever a command is when they come."""
 
 import io
-import os
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import pytest
 
@@ -18,7 +18,7 @@ class Answer(io.IOBase):
 
     def close(self) -> None:
         if not self.closed:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         super().close()
 
 
@@ -36,20 +36,24 @@ def test_what_was_before_comes_back() -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     threads = threading.active_count()
     with stop_on_signals() as stop:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         assert stop.wait(20)
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
     assert threading.active_count() == threads
 
 
 def test_ctrl_c_ends_the_block_at_once_and_what_was_before_comes_back() -> None:
-    with until_interrupted() as interrupted:
-        os.kill(os.getpid(), signal.SIGINT)
-        signal.pause()
-    assert interrupted.yes
-    with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
-        signal.pause()
+    outside = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where all this runs in the background
+    try:
+        with until_interrupted() as interrupted:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(20)
+        assert interrupted.yes
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(20)
+    finally:
+        signal.signal(signal.SIGINT, outside)
 
 
 REPEATED = """
