@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditpipe.pipeline import cluster_settings, template
+from auditpipe.pipeline import cluster_settings, template, who_looked
 from auditpipe.pipeline.plan import State, Step
 from auditpipe.pipeline.retention import index as records_index
 from auditpipe.pipeline.template import Cluster, Sizes
@@ -35,7 +35,7 @@ def cluster(**changed: Any) -> Cluster:
             cluster_settings.QUERY_LENGTH: {"defaults": "32000", "persistent": "1000"},
         },
     }
-    return Cluster(**(fields | changed))
+    return Cluster(**({"who_looked": who_looked.body()} | fields | changed))
 
 
 def plan(found: Cluster, sizes: Sizes | None = None) -> dict[str, State]:
@@ -54,9 +54,11 @@ def test_a_cluster_as_the_first_run_left_it_has_nothing_to_do() -> None:
 def test_an_empty_cluster_gets_the_setting_before_the_template_before_thirteen_months() -> None:
     found = Cluster(None, {}, {}, {}, {})
     steps = template.steps(found, Sizes(), template.months(None, NOW), NOW)
-    assert [step.kind for step in steps] == ["setting", "setting", "setting", "template", "records"] + ["index"] * 13
+    assert [step.kind for step in steps] == ["setting", "setting", "setting", "template", "records", "template"] + [
+        "index"
+    ] * 13
     assert all(step.changes for step in steps)
-    assert (steps[5].name, steps[-1].name) == ("audit-events-2026.11", "audit-events-2027.11")
+    assert (steps[6].name, steps[-1].name) == ("audit-events-2026.11", "audit-events-2027.11")
 
 
 def test_from_makes_every_month_since_then() -> None:
@@ -71,7 +73,10 @@ def test_a_template_of_that_name_without_our_mark_is_a_conflict() -> None:
 
 def test_another_template_that_goes_over_ours_is_a_conflict_and_one_under_it_is_not() -> None:
     over = {"everything": {"index_patterns": ["*"], "priority": template.PRIORITY}}
-    assert plan(cluster(other_templates=over)) == {"template everything": State.CONFLICT}
+    assert plan(cluster(other_templates=over)) == {
+        "template everything": State.CONFLICT,
+        "template security-auditlog": State.CONFLICT,
+    }
     under = {"everything": {"index_patterns": ["*"]}, "logs": {"index_patterns": ["logs-*"], "priority": 9999}}
     assert plan(cluster(other_templates=under)) == {}
 
