@@ -51,10 +51,10 @@ def excludes_months(value: str) -> bool:
     return True  # a list that does not name it does not allow it
 
 
-def overlaps(pattern: str) -> bool:
-    """Whether a pattern could match a month. Says yes too often rather than too seldom."""
+def overlaps(pattern: str, prefix: str = INDEX_PREFIX) -> bool:
+    """Whether a pattern could match a month, or what else begins so. Says yes too often rather than too seldom."""
     start, star, _ = pattern.partition("*")
-    return start.startswith(INDEX_PREFIX) or (bool(star) and INDEX_PREFIX.startswith(start))
+    return start.startswith(prefix) or (bool(star) and prefix.startswith(start))
 
 
 def _effective(found: Found, default: str) -> str:

@@ -16,8 +16,7 @@ from auditpipe.schemas import mapping
 from auditpipe.schemas.identity import ALIAS, INDEX_PATTERN, INDEX_PREFIX, RECORDS_INDEX, month_of
 
 TEMPLATE = ALIAS
-#: Over what others may have for `*`; two templates of one priority may not overlap.
-PRIORITY = 500
+PRIORITY = who_looked.PRIORITY
 #: Made ahead of the running month, so that a year without provisioning stops nothing.
 MONTHS_AHEAD = 12
 

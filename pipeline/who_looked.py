@@ -7,41 +7,33 @@ every field that is searched is named here, and no other is one; whatever the no
 """
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
+from auditpipe.pipeline.cluster_settings import overlaps
 from auditpipe.pipeline.plan import Request, State, Step
 from auditpipe.pipeline.retention.index import OWNER
 from auditpipe.pipeline.roles import WHO_LOOKED_PATTERN
 
 TEMPLATE = "security-auditlog"
-#: As our other template: over what others may have for `*`.
+#: Of both our templates, over what others may have for `*`; two of one priority may not overlap.
 PRIORITY = 500
 
 #: As dynamic mapping guesses them, so that one query fits older days too.
 _TEXT = {"type": "text", "fields": {"keyword": {"type": "keyword", "ignore_above": 256}}}
 _TEXTS = (
     *("audit_category", "audit_compliance_operation", "audit_node_name", "audit_request_body", "audit_request_layer"),
-    *(
-        "audit_request_effective_user",
-        "audit_request_initiating_user",
-        "audit_request_origin",
-        "audit_request_privilege",
-    ),
-    *("audit_request_remote_address", "audit_rest_request_method", "audit_rest_request_path", "audit_trace_doc_id"),
-    *("audit_trace_indices", "audit_trace_resolved_indices", "audit_trace_task_id", "audit_trace_task_parent_id"),
-    "audit_transport_request_type",
+    *("audit_request_effective_user", "audit_request_initiating_user", "audit_request_origin"),
+    *("audit_request_privilege", "audit_request_remote_address", "audit_rest_request_method"),
+    *("audit_rest_request_path", "audit_trace_doc_id", "audit_trace_indices", "audit_trace_resolved_indices"),
+    *("audit_trace_task_id", "audit_trace_task_parent_id", "audit_transport_request_type"),
 )
-#: What whoever sends a request names as they like.
-_OBJECTS = ("audit_rest_request_headers", "audit_rest_request_params", "audit_transport_headers")
 
 
 def mappings() -> dict[str, Any]:
-    """The mapping of each day's index."""
-    objects: dict[str, Any] = {name: {"type": "object", "dynamic": "false"} for name in _OBJECTS}
-    objects["audit_transport_headers"]["properties"] = {"X-Opaque-Id": _TEXT}
+    """The mapping of each day's index. Objects that are not named, and names in those that are, follow `dynamic`."""
     times = {"@timestamp": {"type": "date", "ignore_malformed": True}}
-    return {"_meta": OWNER, "dynamic": "false", "properties": {**times, **dict.fromkeys(_TEXTS, _TEXT), **objects}}
+    headers = {"audit_transport_headers": {"properties": {"X-Opaque-Id": _TEXT}}}
+    return {"_meta": OWNER, "dynamic": "false", "properties": {**times, **dict.fromkeys(_TEXTS, _TEXT), **headers}}
 
 
 def body() -> dict[str, Any]:
@@ -53,7 +45,7 @@ def body() -> dict[str, Any]:
 def conflict(templates: Mapping[str, Any]) -> str | None:
     """The name of a template of someone else's that goes over ours."""
     for name, other in templates.items():
-        fits = any(fnmatchcase(WHO_LOOKED_PATTERN.replace("*", "x"), one) for one in other.get("index_patterns", []))
+        fits = any(overlaps(one, WHO_LOOKED_PATTERN.removesuffix("*")) for one in other.get("index_patterns", []))
         if fits and other.get("priority", 0) >= PRIORITY:
             return name
     return None
@@ -81,7 +73,12 @@ def _is_open(found: Mapping[str, Any]) -> bool:
 
 def _closed(found: Mapping[str, Any]) -> dict[str, Any]:
     """What turns a guessed mapping into one that takes no more fields: those that it has can't be changed."""
-    there, wanted = found.get("properties", {}), mappings()["properties"]
-    added: dict[str, Any] = {name: field for name, field in wanted.items() if name not in there}
-    shut = {name: {"type": "object", "dynamic": "false"} for name in there if "properties" in there[name]}
-    return {"dynamic": "false", "properties": added | shut}
+    return {"dynamic": "false", "properties": _missing(mappings()["properties"], found.get("properties", {}))}
+
+
+def _missing(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
+    added = {name: field for name, field in wanted.items() if name not in there}
+    for name in wanted.keys() & there.keys():
+        if inner := _missing(wanted[name].get("properties", {}), there[name].get("properties", {})):
+            added[name] = {"properties": inner}
+    return added

@@ -127,6 +127,11 @@ def index_of(ns: int) -> str:
     return INDEX_PREFIX + _date(ns // (86_400 * SECOND))[:7].replace("-", ".")
 
 
+def month_of_index(index: str) -> str:
+    """`2026-11` of `audit-events-2026.11`."""
+    return index.removeprefix(INDEX_PREFIX).replace(".", "-")
+
+
 def index_of_id(event_id: str) -> str:
     """The index that an event id alone names."""
     return index_of(milliseconds_of(event_id) * MILLISECOND)

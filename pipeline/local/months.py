@@ -21,7 +21,7 @@ from auditpipe.pipeline.local.counts import chunks
 from auditpipe.pipeline.local.home import Home
 from auditpipe.pipeline.relay.frames import Frames, Malformed
 from auditpipe.pipeline.relay.protocol import read_entry
-from auditpipe.schemas.identity import INDEX_PREFIX, LATEST_NS, index_of
+from auditpipe.schemas.identity import LATEST_NS, index_of, month_of_index
 
 #: Enough to see a month that is missing; a backlog may be of any size.
 LOOKED_AT_BYTES = 64 * 2**20
@@ -33,11 +33,7 @@ def missing(home: Home, client: OpenSearch) -> dict[str, int]:
     absent = {index: count for index, count in sorted(waiting.items()) if not _exists(client, index)}
     removed = kept_shut(client) if absent else frozenset()
     # What waits for a month that retention removed becomes a dead letter as soon as the replayer has it.
-    return {
-        index.removeprefix(INDEX_PREFIX).replace(".", "-"): count
-        for index, count in absent.items()
-        if index not in removed
-    }
+    return {month_of_index(index): count for index, count in absent.items() if index not in removed}
 
 
 def remedy(months: dict[str, int]) -> str:

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from time import monotonic
 
-from auditpipe.schemas.identity import INDEX_PREFIX
+from auditpipe.schemas.identity import month_of_index
 
 QUIET_SECONDS = 60.0
 
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 def waiting_for(trouble: str, index: str) -> str:
     """What an event of that index waits for: the cause, and what to do where that is known."""
-    month = index.removeprefix(INDEX_PREFIX).replace(".", "-")
+    month = month_of_index(index)
     return _CAUSES.get(trouble, "index {index} answers {trouble}").format(index=index, month=month, trouble=trouble)
 
 

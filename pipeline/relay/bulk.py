@@ -26,7 +26,7 @@ from auditpipe.pipeline.relay.classify import (
 from auditpipe.pipeline.relay.records import Event
 from auditpipe.pipeline.relay.transport import Answer, Transport
 from auditpipe.schemas.errors import AuditpipeError, NotAllowed, OutOfReach
-from auditpipe.schemas.identity import INDEX_PREFIX, RECORDS_INDEX
+from auditpipe.schemas.identity import RECORDS_INDEX, month_of_index
 
 #: All that `classify` reads: items of a conflict are long otherwise, and there may be thousands. A node waits a minute
 #: for a shard that is not there, unless told otherwise, and the few bulks in flight would wait with it: one red month
@@ -140,7 +140,7 @@ def _without_removed(
 def _removed(transport: Transport, indices: Iterable[str], result: Attempt) -> Mapping[str, str]:
     """Which of these months retention removed, in a sentence; none of which that could not be learned."""
     names = list(indices)
-    ids = [f"removed-{name.removeprefix(INDEX_PREFIX).replace('.', '-')}" for name in names]
+    ids = [f"removed-{month_of_index(name)}" for name in names]
     body = orjson.dumps({"docs": [{"_index": RECORDS_INDEX, "_id": doc_id} for doc_id in ids]})
     answer = _post(transport, REMOVED_PATH, body, result)
     if isinstance(answer, Verdict) or answer.status != 200:

@@ -6,7 +6,7 @@ from auditpipe.pipeline import reader
 from auditpipe.pipeline.retention import ledger, removals
 from auditpipe.pipeline.retention.signature import Trust
 from auditpipe.schemas.errors import NoSuchEvent, NotAllowed
-from auditpipe.schemas.identity import INDEX_PREFIX, LATEST_NS, MILLISECOND, index_of_id, milliseconds_of
+from auditpipe.schemas.identity import LATEST_NS, MILLISECOND, index_of_id, milliseconds_of, month_of_index
 from auditpipe.schemas.records import MonthRemoved
 from auditpipe.schemas.settings import Settings
 
@@ -22,7 +22,7 @@ def show(client: OpenSearch, settings: Settings, event_id: str) -> reader.Docume
 def _removed(client: OpenSearch, settings: Settings, event_id: str) -> str:
     if milliseconds_of(event_id) * MILLISECOND > LATEST_NS:
         return ""
-    month = index_of_id(event_id).removeprefix(INDEX_PREFIX).replace(".", "-")
+    month = month_of_index(index_of_id(event_id))
     try:
         document = ledger.get(client, removals.month_id(month))
     except NotAllowed:

@@ -54,12 +54,14 @@ def test_a_day_that_was_made_without_the_template_is_closed(opensearch: RealOpen
     opensearch.request("DELETE", f"/_index_template/{who_looked.TEMPLATE}")
     try:
         guessed = {"audit_category": "x", "audit_request_body": "2026-11-28", "audit_rest_request_headers": {"a": "b"}}
+        guessed |= {"audit_transport_headers": {"x": "y"}}
         opensearch.request("PUT", f"/{DAY}/_doc/1?refresh=true", guessed)
         assert step(opensearch).state is State.CREATE
         provision.provision(opensearch.client(), provision.Options())
         assert step(opensearch).state is State.OK
         before = dynamic(opensearch, DAY)
         assert before["properties"]["audit_request_body"]["type"] == "date"
+        assert set(before["properties"]["audit_transport_headers"]["properties"]) == {"x", "X-Opaque-Id"}
         later = {"audit_rest_request_headers": {"c": "d"}, "e": "f", "audit_request_privilege": "g"}
         opensearch.request("PUT", f"/{DAY}/_doc/2?refresh=true", later)
         assert dynamic(opensearch, DAY) == before
