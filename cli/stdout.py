@@ -3,6 +3,8 @@
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from auditpipe.schemas.errors import NotFinished
@@ -11,12 +13,25 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
-class _Stdout(io.FileIO):
-    """The file descriptor; what it refuses, on a full disk say, is NotFinished. A closed pipe stays what it is."""
+class _Stdout(io.BufferedWriter):
+    """The file descriptor; what it refuses, on a full disk say, is NotFinished. A closed pipe stays what it is.
+
+    Beneath it is CPython's own FileIO. A Python method there could be left by Ctrl-C between its system call and its
+    answer, and what is out already would be written again.
+    """
 
     def write(self, data: "ReadableBuffer", /) -> int:
-        try:
+        with self._telling():
             return super().write(data)
+
+    def flush(self) -> None:
+        with self._telling():
+            super().flush()
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
         except BrokenPipeError:
             raise  # whoever read it has seen enough
         except OSError as error:
@@ -32,10 +47,10 @@ def guard() -> None:
         return  # someone else's, who reads it in this process
     if own is None:
         # Reading alone: a write is refused, as by the closed one. Who writes nothing there is not disturbed.
-        raw, encoding = _Stdout(os.open(os.devnull, os.O_RDONLY), "wb", closefd=False), "utf-8"
+        raw, encoding = io.FileIO(os.open(os.devnull, os.O_RDONLY), "wb", closefd=False), "utf-8"
     else:
-        raw, encoding = _Stdout(own.fileno(), "wb", closefd=False), own.encoding
+        raw, encoding = io.FileIO(own.fileno(), "wb", closefd=False), own.encoding
     # A terminal that can't show a letter gets its escape rather than a failure.
     sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(raw), encoding=encoding, errors="backslashreplace", line_buffering=raw.isatty()
+        _Stdout(raw), encoding=encoding, errors="backslashreplace", line_buffering=raw.isatty()
     )
