@@ -50,7 +50,7 @@ class Commands:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         assert self._driver.stdin is not None and self._driver.stdout is not None
         self._driver.stdin.close()
-        self._driver.wait(30)
+        self._driver.wait(120)
         self._driver.stdout.close()
         self._folder.cleanup()
 

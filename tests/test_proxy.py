@@ -32,7 +32,7 @@ def echo() -> Iterator[int]:
 
 
 def connected(proxy: Proxy) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", proxy.port), timeout=20)
+    connection = socket.create_connection(("127.0.0.1", proxy.port), timeout=120)
     connection.sendall(b"one")
     assert connection.recv(100) == b"one"
     return connection
@@ -46,7 +46,7 @@ def test_stalled_nothing_arrives_until_it_flows_again(echo: int) -> None:
         with pytest.raises(TimeoutError):
             connection.recv(100)
         proxy.flow()
-        connection.settimeout(20)
+        connection.settimeout(120)
         assert connection.recv(100) == b"two"
 
 
@@ -72,5 +72,5 @@ def test_a_server_that_is_away_does_not_end_the_proxy(echo: int) -> None:
         port = closed.getsockname()[1]
     with proxy_to("127.0.0.1", port) as proxy:
         for _ in range(2):
-            with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", proxy.port), timeout=120) as connection:
                 assert connection.recv(100) == b""

@@ -37,7 +37,7 @@ def test_what_was_before_comes_back() -> None:
     threads = threading.active_count()
     with stop_on_signals() as stop:
         signal.raise_signal(signal.SIGTERM)
-        assert stop.wait(20)
+        assert stop.wait(120)
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
     assert threading.active_count() == threads
 
@@ -79,6 +79,6 @@ def test_who_waits_for_the_event_all_the_time_is_told_and_a_second_signal_ends_i
             process.send_signal(number)
             assert process.stdout.readline() == "told\n"
             process.send_signal(number)
-            assert process.wait(20) == 128 + number
+            assert process.wait(120) == 128 + number
         finally:
             process.kill()

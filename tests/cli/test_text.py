@@ -10,7 +10,7 @@ from tests.stored import COMMAND, environment
 
 def call(*arguments: bytes, cwd: Path) -> "subprocess.CompletedProcess[bytes]":
     return subprocess.run(
-        [*COMMAND, *arguments], env=environment(HOME=str(cwd)), cwd=cwd, capture_output=True, timeout=60
+        [*COMMAND, *arguments], env=environment(HOME=str(cwd)), cwd=cwd, capture_output=True, timeout=180
     )
 
 

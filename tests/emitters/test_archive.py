@@ -56,7 +56,7 @@ def test_every_event_is_there_with_its_place_whoever_owns_it(tmp_path: Path) -> 
     """Living, dead, waiting, acknowledged; and no lock, mark or byte is touched."""
     with Peer() as peer, log_to(peer, tmp_path) as living:
         kept = living.emit("user.login_succeeded")
-        assert living.flush(20)
+        assert living.flush(120)
     with log_to(unused_address(), tmp_path) as living:
         waiting = living.emit("user.user.exported")
         before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -150,7 +150,7 @@ def test_an_audit_log_goes_on_beside_a_reader(tmp_path: Path, caplog: pytest.Log
                 audit.emit("user.login_succeeded")
             numbers = [e.document["audit"]["sequence"] for e in archive.entries(tmp_path)]
             assert numbers == list(range(1, 100 * (round_ + 1) + 1))
-        assert audit.flush(20)
+        assert audit.flush(120)
     assert "damaged" not in caplog.text
 
 

@@ -91,7 +91,7 @@ def test_damage_in_a_living_folder_holds_up_nothing(tmp_path: Path) -> None:
             flip(entries[3].folder, entries[3].segment, entries[3].offset + 50)
             with Peer(port=int(address.rpartition(":")[2])) as peer:
                 until(lambda: set(sequences(peer)) == set(range(1, 31)) - {4})
-                assert audit.flush(20)
+                assert audit.flush(120)
                 stats = audit.stats()
                 assert stats.damaged_bytes == len(entries[3].payload) + frames.HEADER.size
                 assert (stats.spooled, stats.acknowledged, stats.waiting_bytes) == (0, 29, 0)

@@ -72,13 +72,13 @@ def test_a_disk_that_was_full_when_the_shipper_came_is_emptied_and_nothing_is_se
             mark_path(the_folder(small_disk / "spool")).unlink()
         fill(small_disk)
         with Peer(port=int(address.rpartition(":")[2])) as peer:
-            assert audit.flush(20)
+            assert audit.flush(120)
             assert ids(peer) == taken
             for _ in range(len(taken) + 10):  # there is room for all of it once more, in the place of what was sent
                 event = audit.emit("user.login_succeeded", **BIG)  # type: ignore[arg-type]
                 assert event is not None
                 taken.append(event.id)
-                assert audit.flush(20)
+                assert audit.flush(120)
             assert ids(peer) == taken
 
 
@@ -132,7 +132,7 @@ def test_sigkill_while_a_full_disk_is_emptied_loses_nothing(small_disk: Path, af
                 process.send_signal(signal.SIGKILL)
 
         with Peer(deadly, port=int(address.rpartition(":")[2])) as peer:
-            process.wait(20)
+            process.wait(120)
             adopter = Adopter(small_disk / "spool", lambda: ForwardSender("127.0.0.1", peer.port, timeout=5), QUICK)
             assert drain(adopter, 20).left == []
             assert set(taken) <= set(ids(peer))
@@ -221,5 +221,5 @@ def test_a_disk_that_refuses_to_sync_while_a_removed_folder_is_replaced_is_tried
         with Peer(port=int(address.rpartition(":")[2])) as peer:
             event = audit.emit("user.login_succeeded")
             assert event is not None
-            assert audit.flush(20)
+            assert audit.flush(120)
             assert ids(peer) == [*taken, event.id]

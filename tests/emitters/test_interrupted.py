@@ -49,7 +49,7 @@ def test_an_event_that_was_interrupted_is_there_or_not_and_the_next_is(
         assert audit.stats().spooled == 21 + after
         assert_linked(entry.document for entry in archive.entries(tmp_path))
         with Peer(port=int(address.rpartition(":")[2])) as peer:
-            assert audit.flush(20)
+            assert audit.flush(120)
             assert [event.document() for event in returned if event] == [
                 record for record in peer.records if record["event"]["id"] in {event.id for event in returned if event}
             ]
@@ -68,5 +68,5 @@ def test_a_segment_whose_making_was_interrupted_is_passed_over(tmp_path: Path, m
                 audit.emit("user.login_succeeded")
         event = audit.emit("user.login_succeeded")
         assert event is not None
-        assert audit.flush(20)
+        assert audit.flush(120)
         assert event.id in {record["event"]["id"] for record in peer.records}

@@ -138,13 +138,13 @@ def test_containers_that_share_a_spool_are_told_apart_by_locks(tmp_path: Path, o
                 assert audit.drain(20)
                 assert len(arrived()) == 5 * number
                 os.kill(container.pid, signal.SIGKILL)  # and its child with it
-                container.wait(20)
-                until(lambda n=number: len(arrived()) == 5 * (n + 1), 60)  # type: ignore[misc]
+                container.wait(120)
+                until(lambda n=number: len(arrived()) == 5 * (n + 1))  # type: ignore[misc]
             assert arrived() == {event for _, *events in said for event in events}
     finally:
         for container in containers:
             container.kill()
-            container.wait(20)
+            container.wait(120)
             if container.stdout:
                 container.stdout.close()
 
@@ -182,7 +182,7 @@ def test_a_forked_child_does_not_keep_the_folder_that_its_parent_was_sending(tmp
         child = int(parent.stdout.readline())
         try:
             parent.kill()
-            parent.wait(20)
+            parent.wait(120)
             until(lambda: {summary.state for summary in summaries(tmp_path)} == {State.LEFT})
         finally:
             os.kill(child, signal.SIGKILL)

@@ -21,7 +21,7 @@ CODE = """
         audit = AuditLog(service="s", transport=MemoryTransport())
     document, moment = audit.builder.document("user.user.exported", actor="child")
     sealed = audit.emit("user.login_succeeded", actor="parent").document()
-    assert audit.flush(20)
+    assert audit.flush(120)
     time.sleep(0.1)
     child = ctypes.PyDLL(None).fork()
     if child == 0:
@@ -50,7 +50,7 @@ CODE = """
 def test_what_a_child_calls_first_does_nothing_to_its_parent_s_stream(tmp_path: Path, call: str) -> None:
     with Peer() as peer:
         parent = run(CODE.format(call), str(tmp_path), peer.address)
-        parent.communicate(timeout=60)
+        parent.communicate(timeout=180)
         assert parent.returncode == 0
         assert [record["event"]["action"] for record in peer.records] == [
             "user.login_succeeded",
@@ -67,7 +67,7 @@ def test_what_a_child_calls_first_does_nothing_to_its_parent_s_stream(tmp_path: 
 def test_what_a_child_appends_is_in_a_stream_of_its_own(call: str) -> None:
     """And the random part of its stream's name is not that of the parent's next id."""
     code = CODE.format(f"event = {call}; print(event.id, event.audit.stream, event.audit.sequence, 1, flush=True)")
-    child, parent = (line.split() for line in run(code).communicate(timeout=60)[0].splitlines())
+    child, parent = (line.split() for line in run(code).communicate(timeout=180)[0].splitlines())
     assert (child[2], parent[2]) == ("1", "2")
     names = {child[0], child[1], parent[0], parent[1]}
     assert len({name[-12:] for name in names}) == 4
@@ -76,5 +76,5 @@ def test_what_a_child_appends_is_in_a_stream_of_its_own(call: str) -> None:
 def test_a_sealed_event_that_a_child_appends_is_not_the_parent_s() -> None:
     """What counts as acknowledged there starts anew."""
     code = CODE.format("audit.append_sealed(sealed); print(audit.stats().acknowledged, flush=True)")
-    child, parent = run(code).communicate(timeout=60)[0].splitlines()
+    child, parent = run(code).communicate(timeout=180)[0].splitlines()
     assert (child, parent.split()[3]) == ("1", "2")

@@ -18,17 +18,17 @@ def test_what_fails_because_it_was_ended_is_no_warning(caplog: pytest.LogCapture
             again.set()
             return 60.0
         begun.set()
-        goes_on.wait(10)
+        goes_on.wait(120)
         raise OSError(9, "Bad file descriptor")
 
     worker = Worker("adopter", work, retry_cap=0.1)
     with caplog.at_level(logging.INFO):
         worker.start()
-        begun.wait(10)
+        begun.wait(120)
         if is_ended:
             worker.stop()
         goes_on.set()
-        assert again.wait(0 if is_ended else 10) is not is_ended
+        assert again.wait(0 if is_ended else 120) is not is_ended
         worker.stop()
-        assert worker.join(10)
+        assert worker.join(120)
     assert bool(caplog.records) is not is_ended

@@ -43,7 +43,7 @@ def service() -> Iterator[str]:
 def audit(url: str, *arguments: str) -> tuple[int, str]:
     command = [sys.executable, "-m", "tests.lint.dependency_audit", *arguments]
     given = {"PIP_AUDIT_VULNERABILITY_SERVICE": "osv", "PIP_AUDIT_OSV_URL": url}
-    done = subprocess.run(command, env=environment(**given), cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment(**given), cwd=ROOT, capture_output=True, text=True, timeout=180)
     return done.returncode, done.stdout
 
 

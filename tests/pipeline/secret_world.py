@@ -101,7 +101,7 @@ class World:
             yield process
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(120)
 
 
 def signing_in(world: World) -> None:
@@ -258,7 +258,7 @@ def console(world: World) -> None:
     env = {"AUDITPIPE_SPOOL_DIR": str(world.work / "console spool"), "AUDITPIPE_FORWARD": "127.0.0.1:1"}
     with world.running("console", "console", "--listen", f"127.0.0.1:{port}", **env) as process:
         until(lambda: b"The console is at" in (world.work / "console.log").read_bytes())
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as browser:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=180) as browser:
             answers = [sign_in(browser, "superadmin", world.texts["password"])]
             answers.append(sign_in(browser, world.texts[NAME_AT_SIGN_IN], world.texts["field"]))
             answers.append(sign_in(browser, "superadmin", world.node.super_admin.password or ""))
@@ -276,7 +276,7 @@ def pages(world: World, address: str) -> None:
 
 def page(url: str) -> str:
     """What is there."""
-    answer = httpx.get(url, timeout=20)
+    answer = httpx.get(url, timeout=120)
     return answer.text if answer.status_code == 200 else ""
 
 

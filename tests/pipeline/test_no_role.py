@@ -114,7 +114,7 @@ def test_a_role_that_was_taken_back_shows_nothing_more_to_who_follows(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=shell(**environment(person))
     ) as process:
         access.revoke(client, name)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=180)
     assert process.returncode == 4 and out == b"" and CANARY.encode() not in err
 
 

@@ -166,7 +166,7 @@ def test_tail_does_not_tell_it(tenants: Tenants, output: str) -> None:
             assert line, "tail ended"
             out += line
         process.send_signal(signal.SIGINT)
-        rest, err = process.communicate(timeout=60)
+        rest, err = process.communicate(timeout=180)
     finally:
         process.kill()
         process.wait()

@@ -217,7 +217,7 @@ def test_an_interrupted_export_leaves_all_or_nothing(
         time.sleep(0.0005)
     time.sleep(after_ms / 1000)
     process.send_signal(sign)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=180)
     left = sorted(entry.name for entry in tmp_path.iterdir())
     assert left in ([], ["f", "f.manifest.json"])
     if not left:

@@ -57,7 +57,7 @@ class Application:
         """Whether the spool is empty, and all of it is in OpenSearch once, by the replayer or without it."""
         if not self.audit.flush(timeout=90):
             return False
-        return bool(until(self._are_stored, 90))
+        return bool(until(self._are_stored))
 
     def _are_stored(self) -> bool:
         asked = [{"_index": index_of_id(one), "_id": one, "_source": False} for one in self.ids]
@@ -71,7 +71,7 @@ def application(machine: Machine) -> Iterator[Application]:
     made = Application(machine)
     with made.audit:
         yield made
-    until(lambda: machine.run("verify", "--grace", "0").returncode == 0, 60)
+    until(lambda: machine.run("verify", "--grace", "0").returncode == 0)
     assert not list((machine.home / "dead-letters").rglob("*.ndjson")), "nothing was given up, nothing is parked still"
 
 
@@ -88,7 +88,7 @@ def told(machine: Machine, *words: str) -> str:
         said = machine.run("status").stdout
         return any(one in said for one in words)
 
-    until(is_said, 90)
+    until(is_said)
     return said
 
 
@@ -186,7 +186,7 @@ def test_a_node_whose_disk_is_full(machine: Machine, application: Application) -
     client = operator(machine)
     client.cluster.put_settings(body={"persistent": marks})
     try:
-        until(lambda: any(blocks(client)), 60)
+        until(lambda: any(blocks(client)))
         application.emit(20)
         assert "free some of it" in told(machine, "events wait: disk_full")
         findings = found(machine.run("doctor", "-o", "json"))

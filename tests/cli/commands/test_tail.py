@@ -26,7 +26,7 @@ def following(env: dict[str, str], *arguments: str) -> "Iterator[subprocess.Pope
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE},
         env=environment(**env),
     )
-    watchdog = threading.Timer(60, process.kill)
+    watchdog = threading.Timer(180, process.kill)
     watchdog.start()
     try:
         yield process
@@ -50,7 +50,7 @@ def test_each_event_comes_out_as_it_arrives_and_ctrl_c_is_a_good_end(opensearch:
         got.append(orjson.loads(line(process.stdout)))
         assert ids(got) == ids(before) + ids(after)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
         assert (process.returncode, out, err) == (0, b"", b"")
 
 

@@ -38,7 +38,7 @@ class Served:
 
     def browser(self) -> httpx.Client:
         """Signed in as nobody; follows no redirect."""
-        return httpx.Client(base_url=self.url, timeout=60)
+        return httpx.Client(base_url=self.url, timeout=180)
 
     def session(self, browser: httpx.Client) -> Session:
         """The session that a browser is in."""

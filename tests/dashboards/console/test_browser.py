@@ -22,6 +22,7 @@ from tests.dashboards.console.conftest import Served
 from tests.dashboards.console.demo import week
 from tests.dashboards.console.test_detail import HOSTILE, hostile_fields
 from tests.stored import organization, store
+from tests.waiting import until
 
 pytestmark = [pytest.mark.opensearch, pytest.mark.browser]
 
@@ -46,13 +47,13 @@ def walked(chromium: Any, stack: RealStack, tmp_path_factory: pytest.TempPathFac
             context = chromium.new_context(base_url=f"http://{address}")
             _perform(context.new_page())
             context.close()
-        assert audit.flush(60)
-    deadline = time.monotonic() + 120
-    while True:
+        assert audit.flush(120)
+
+    def all_are_there() -> bool:
         with search(stack.opensearch.client(), Filters(organization=org, service="accounts"), limit=0) as found:
-            if found.total >= 240 + 6 or time.monotonic() > deadline:
-                break
-        time.sleep(0.2)
+            return found.total >= 240 + 6
+
+    until(all_are_there)
     return Walked(org)
 
 

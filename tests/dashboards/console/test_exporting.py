@@ -17,6 +17,7 @@ from tests.conftest import RealOpenSearch
 from tests.dashboards.console.conftest import Served, Tenant, token
 from tests.dashboards.console.test_listing import words
 from tests.stored import ids, organization, run, store
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -127,15 +128,15 @@ def test_a_super_admin_sees_who_searched_exported_and_why(
     browser.get("/", params={"query": f"{org} <b>"})
     export(browser, f"?org={org}&outcome=failure", format="csv", purpose=f"why {org}")
     wanted = (f"why {org}", ids([document])[0], "looked at", "searched", "exported", "console", "&lt;b&gt;")
-    deadline = time.monotonic() + 120
     with served.signed_in(opensearch.super_admin) as super_admin:
-        while True:
+
+        def told() -> str:
+            time.sleep(0.2)  # each look makes a record
             opensearch.request("POST", "/security-auditlog-*/_refresh")
             page = super_admin.get("/who-looked", params={"user": admin.get("username")}).text
-            if all(word in page for word in wanted) or time.monotonic() > deadline:
-                break
-            time.sleep(0.3)
-        assert [word for word in wanted if word not in page] == []
+            return page if all(word in page for word in wanted) else ""
+
+        page = until(told, 180)
         assert "<b>" not in page
         assert "superadmin" not in page.split("<tbody")[1]
         assert "Nothing found" in super_admin.get("/who-looked", params={"user": "who-never-looked"}).text

@@ -87,7 +87,7 @@ def test_the_command_serves_with_tls_and_puts_sign_ins_on_record(stack: RealStac
         assert process.stderr is not None
         assert f"The console is at https://localhost:{port}" in process.stderr.readline()
         trusted = ssl.create_default_context(cafile=str(certs / "ca.pem"))
-        with httpx.Client(base_url=f"https://localhost:{port}", verify=trusted, timeout=60) as browser:
+        with httpx.Client(base_url=f"https://localhost:{port}", verify=trusted, timeout=180) as browser:
             assert sign_in(browser, admin.get("username"), admin.password).status_code == 303
             answer = browser.get("/")
         assert "Events" in words(answer.text)
@@ -95,7 +95,7 @@ def test_the_command_serves_with_tls_and_puts_sign_ins_on_record(stack: RealStac
         assert "server" not in answer.headers
     finally:
         process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=180)[1]
     assert process.returncode == 0, said
     query = (
         "search",

@@ -98,14 +98,14 @@ def test_they_are_taken_away_while_the_replay_waits_for_the_cluster(
     thread = threading.Thread(target=Replayer(transport).watch, args=([tmp_path], stop), kwargs={"interval": 0.05})
     thread.start()
     try:
-        assert transport.asked.wait(20)
+        assert transport.asked.wait(120)
         put_chunk(tmp_path, record())
         until(lambda: not in_the_way(tmp_path))
         assert len(dead.waiting(tmp_path)) == 2
     finally:
         stop.set()
         transport.over.set()
-        thread.join(20)
+        thread.join(120)
     assert not thread.is_alive()
 
 
@@ -126,7 +126,7 @@ def test_what_can_not_be_moved_is_told_and_tried_again(
     collector.start()
     until(lambda: not in_the_way(tmp_path))
     stop.set()
-    collector.join(20)
+    collector.join(120)
     assert [line.message for line in caplog.records] == [
         "a rejected chunk stays where Fluent Bit may overwrite it: the disk is read-only"
     ]

@@ -205,5 +205,5 @@ def test_the_watch_stores_what_is_parked_by_itself(replayer: Replayer, fake: Fak
         until(lambda: not parked(tmp_path))
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(120)
     assert len(fake.documents) == 1

@@ -229,7 +229,7 @@ def test_watching_heals_an_outage_by_itself_and_stops_when_told(
         until(lambda: dead.files(folder) == [])
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(120)
     assert not thread.is_alive()
 
 
@@ -258,7 +258,7 @@ def test_watching_goes_on_where_a_folder_or_a_file_can_not_be_made(
         assert thread.is_alive()
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(120)
 
 
 def test_a_folder_that_can_not_be_made_is_said_at_the_start_of_a_watch(replayer: Replayer, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class RunningFluentBit:
         """One chunk, acknowledged when this returns."""
         times = times or [parse_time(document["@timestamp"]) for document in documents]
         entries = b"".join(entry(moment, document) for moment, document in zip(times, documents, strict=True))
-        sender = ForwardSender(*self.launch.forward, timeout=20)
+        sender = ForwardSender(*self.launch.forward, timeout=120)
         try:
             sender.deliver(entries, len(documents))
         finally:

@@ -53,7 +53,7 @@ def test_none_is_lost_where_more_are_given_up_than_are_held_open_by_default(
         until(lambda: all_stored(opensearch, documents) or not_kept(shipper))
     finally:
         stop.set()
-        thread.join(timeout=30)
+        thread.join(120)
     assert not not_kept(shipper)
     assert all_stored(opensearch, documents)
 

@@ -69,7 +69,7 @@ class Load:
 
     def end(self) -> list[Document]:
         self._stop.set()
-        self._thread.join(60)
+        self._thread.join(120)
         return self.acknowledged
 
 

@@ -103,13 +103,13 @@ def test_guard_and_relay_agree_on_every_record(fluent_bit_program: str, tmp_path
     path.write_text(json.dumps(configuration))  # JSON is YAML
     process = subprocess.Popen([fluent_bit_program, "-q", "-c", str(path)])
     try:
-        sender = ForwardSender("127.0.0.1", port, timeout=20)
+        sender = ForwardSender("127.0.0.1", port, timeout=120)
         until(lambda: delivered(sender, sent))
         sender.disconnect()
         until(lambda: (tmp_path / "out").exists() and len(lines(tmp_path / "out")) >= len(sent))
     finally:
         process.kill()
-        process.wait(timeout=30)
+        process.wait(120)
     found = {}
     for line in lines(tmp_path / "out"):
         wrapped = line.get("dead_letter")

@@ -82,5 +82,5 @@ def test_an_outage_longer_than_all_retries_heals_without_a_person(
         until(lambda: all_stored(opensearch, documents) and not shipper.rejected())
     finally:
         stop.set()
-        thread.join(timeout=30)
+        thread.join(120)
     assert count(opensearch, INDEX) == before + 50

@@ -141,7 +141,7 @@ def world(fluent_bit_program: str, tmp_path_factory: pytest.TempPathFactory) -> 
             yield made
         finally:
             stop.set()
-            thread.join(60)
+            thread.join(120)
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -175,7 +175,7 @@ def test_no_mode_acknowledges_and_loses(world: World, mode: str) -> None:
 def test_it_is_told_in_the_log_and_counted(world: World) -> None:
     until(lambda: "Log event decoder error : -11" in world.shipper.log.read_text())
     address = f"http://127.0.0.1:{world.shipper.launch.http_port}/api/v2/metrics/prometheus"
-    with urlopen(address, timeout=20) as answer:
+    with urlopen(address, timeout=120) as answer:
         lines = answer.read().decode().splitlines()
     [errors] = [line for line in lines if line.startswith('fluentbit_output_errors_total{name="exit.1"}')]
     assert float(errors.split()[1]) > 0

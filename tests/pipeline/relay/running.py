@@ -28,7 +28,7 @@ class RunningRelay:
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        assert self._started.wait(10)
+        assert self._started.wait(120)
 
     @property
     def port(self) -> int:
@@ -40,7 +40,7 @@ class RunningRelay:
         self.join()
 
     def join(self) -> None:
-        self._thread.join(30)
+        self._thread.join(120)
         assert not self._thread.is_alive()
 
     def letters(self) -> list[Any]:

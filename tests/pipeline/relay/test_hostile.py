@@ -75,7 +75,7 @@ class Neighbour:
         before = self.served
         until(lambda: self.served > before + 1)
         self._stop.set()
-        self._thread.join(20)
+        self._thread.join(120)
         assert not self._thread.is_alive()
 
 

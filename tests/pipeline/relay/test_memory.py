@@ -40,7 +40,7 @@ class Process:
         raise AssertionError("no VmHWM")
 
     def metric(self, line: str) -> float:
-        with urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=20) as answer:
+        with urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=120) as answer:
             for one in answer.read().decode().splitlines():
                 if one.startswith(f"auditpipe_relay_{line} "):
                     return float(one.rpartition(" ")[2])
@@ -72,7 +72,7 @@ def relay(fake: FakeOpenSearch, tmp_path: Path) -> Iterator[Process]:
     with log.open("wb") as output:
         process = subprocess.Popen([*command, "--dead-letters", str(tmp_path / "dead")], stderr=output, env=os.environ)
     try:
-        until(lambda: b"listening" in log.read_bytes(), 60)
+        until(lambda: b"listening" in log.read_bytes())
         yield Process(process.pid, port, metrics, log)
         assert process.poll() is None, log.read_text()
     finally:

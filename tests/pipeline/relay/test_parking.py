@@ -139,7 +139,7 @@ def test_nothing_is_acknowledged_while_it_can_not_be_parked_and_others_go_on(
             other = Client(relay.port).send(message("packed", [entry(record())], f"c{n}"))
             assert other.acknowledgements(1) == [f"c{n}"]
         (folder / "waiting").mkdir()
-        client.socket.settimeout(20)
+        client.socket.settimeout(120)
         assert client.acknowledgements(1) == ["w"]
         assert len(parked(folder)) == 1
 

@@ -94,7 +94,7 @@ def test_nothing_is_acknowledged_or_given_up_for_an_outage(
     assert (status, "1 events wait: " in text) == (503, True)
     assert (fake.documents, relay.letters()) == ({}, [])
     fake.outage = None
-    client.socket.settimeout(20)
+    client.socket.settimeout(120)
     assert client.acknowledgements(1) == ["c1"]
     assert relay.page("/healthz") == (200, "ok\n")
     assert relay.metric('dead_letters_total{reason="request_too_large"}') is None
@@ -217,7 +217,7 @@ def test_memory_is_bounded_and_waiting_clients_are_served_in_the_end(fake: FakeO
         assert (relay.metric("reading_bytes") or 0) <= 2**20
         fake.outage = None
         for n, (client, rest) in enumerate(clients):
-            client.socket.settimeout(20)
+            client.socket.settimeout(120)
             assert client.send(rest).acknowledgements(1) == [f"c{n}"]
     assert len(fake.documents) == 12 * 80
 
@@ -331,7 +331,7 @@ def test_nothing_is_acknowledged_while_dead_letters_can_not_be_written(fake: Fak
             client.acknowledgements(1)
         assert relay.metric('waiting_events{reason="dead_letters"}') == 1
         folder.mkdir()
-        client.socket.settimeout(20)
+        client.socket.settimeout(120)
         assert client.acknowledgements(1) == ["c"]
         assert len(relay.letters()) == 1
 

@@ -195,7 +195,7 @@ def test_fluent_bit_forwards_with_acknowledgement_unchanged(
         until(lambda: (relay.metric("acknowledgements_total") or 0) >= 1)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(120)
         log.close()
     for _, record in events:
         found = stored(opensearch, record)
@@ -229,7 +229,7 @@ def test_the_command_serves_and_stops_on_sigterm(opensearch: RealOpenSearch, tmp
         assert stored(opensearch, record)
     finally:
         process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0, process.stderr and process.stderr.read()
+    assert process.wait(120) == 0, process.stderr and process.stderr.read()
     assert oct((tmp_path / "dead").stat().st_mode)[-3:] == "700"
 
 

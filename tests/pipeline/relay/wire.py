@@ -67,7 +67,7 @@ def ping(key: str, nonce: bytes, hostname: str = "client", salt: bytes = b"\xff0
 class Client:
     """A connection to a relay."""
 
-    def __init__(self, port: int, timeout: float = 20.0, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, port: int, timeout: float = 120.0, tls: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")

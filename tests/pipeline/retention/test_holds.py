@@ -118,7 +118,7 @@ def test_what_is_held_while_events_are_removed_stays(
     monkeypatch.setattr(Remover, "_delete", late)
     with released(remover, first, second):
         outcome = remover.remove(month(opensearch, "1974-09"))
-        adding.join(30)
+        adding.join(120)
         assert (outcome.removed, outcome.kept, adding.kept) == (5, 2, 1)  # and two by the run that was ended
         assert month(opensearch, "1974-09").held == {first: 1, second: 1}
     remover.remove(month(opensearch, "1974-09"))
@@ -142,7 +142,7 @@ def test_a_hold_that_comes_after_the_last_look_does_not_say_that_it_keeps_what_g
     monkeypatch.setattr(Remover, "_still", late)
     with released(remover, name):
         assert remover.remove(month(opensearch, "1974-11")).removed == 6
-        adding.join(30)
+        adding.join(120)
         assert (looks, adding.kept, exists(opensearch, "1974-11")) == ([True, True], 0, False)
 
 

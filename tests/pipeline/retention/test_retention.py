@@ -229,7 +229,7 @@ removal.Remover._delete = once
 def killed(opensearch: RealOpenSearch, name: str, fault: str) -> None:
     code = KILLED.format(fault=fault, month=name)
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **opensearch.environment("operator")}, timeout=60
+        [sys.executable, "-c", code], env={**os.environ, **opensearch.environment("operator")}, timeout=180
     )
     assert done.returncode == -signal.SIGKILL
 
