@@ -180,7 +180,10 @@ def with_reason(line: bytes, reason: Reason) -> bytes:
     fields = orjson.loads(line)
     if fields["reason"]["type"] == reason.type:
         return line
-    return orjson.dumps(_clean(fields | {"reason": reason._asdict()}))
+    try:
+        return orjson.dumps(_clean(fields | {"reason": reason._asdict()}))
+    except orjson.JSONEncodeError:  # a record as deep as orjson writes one, which is a level deeper here
+        return line
 
 
 @contextmanager

@@ -28,5 +28,5 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return float(text[:9])
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time()) if text else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

@@ -163,8 +163,9 @@ class Remover:
                 while (batch := list(islice(hits, _DELETED_AT_ONCE))) and self._still(active):
                     self._delete([{"delete": {"_index": index, "_id": hit["_id"]}} for hit in batch])
                     removed += len(batch)
-            # What was removed leaves the disk when its segment is written anew.
-            rest.send(self.client, Request("POST", f"/{index}/_forcemerge?max_num_segments=1"))
+            # What was removed leaves the disk when its segment is written anew, which a big month takes long for.
+            merge = f"/{index}/_forcemerge?max_num_segments=1&wait_for_completion=false"
+            rest.send(self.client, Request("POST", merge))
         finally:
             self._block(index)
         return removed

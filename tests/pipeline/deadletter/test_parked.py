@@ -80,6 +80,20 @@ def test_a_new_reason_takes_the_place_of_the_old(replayer: Replayer, fake: FakeO
     }
 
 
+def test_a_record_as_deep_as_can_be_written_keeps_its_first_reason(
+    replayer: Replayer, fake: FakeOpenSearch, tmp_path: Path
+) -> None:
+    """orjson writes 254 levels, and the record is one of its line's."""
+    deep: dict[str, Any] = {}
+    for _ in range(252):
+        deep = {"a": deep}
+    park(tmp_path, record(message="early", deep=deep))
+    refuse_early(fake, {"status": 403, "error": {"type": "security_exception", "reason": "no permissions"}})
+    before = parked(tmp_path)
+    assert once(replayer, tmp_path) == (0, 0, 1)
+    assert parked(tmp_path) == before
+
+
 def test_a_month_is_asked_for_once_for_a_file_in_a_round(
     replayer: Replayer, fake: FakeOpenSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,7 @@ def test_retry_after_is_a_number_or_a_date() -> None:
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
     assert 90 < (retry_after({"retry-after": soon}) or 0) <= 100
     assert retry_after({}) is None
+    assert retry_after({"retry-after": "Fri, 31 Dec 99999999999999999999 23:59:59 GMT"}) is None
 
 
 @given(st.lists(st.integers(1, 120), min_size=1, max_size=20))
