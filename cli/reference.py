@@ -28,6 +28,11 @@ def _beneath(context: click.Context) -> Iterator[click.Context]:
                 yield from _beneath(click.Context(inner, parent=context, info_name=name, **inner.context_settings))
 
 
+def flags() -> set[str]:
+    """Every option that a command has, such as `--url`."""
+    return {name for context in contexts() for option in context.command.params for name in option.opts}
+
+
 def _section(context: click.Context) -> str:
     command, path = context.command, context.command_path
     usage = " ".join([path, *command.collect_usage_pieces(context)])
