@@ -1,7 +1,6 @@
 """Sends what dead processes left in the spool: on a connection of its own, so that it never holds up our events."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,9 @@ log = logging.getLogger(__name__)
 
 #: What a folder counts for at least: a look takes 0.3 ms for each, and a script leaves one with each `auditpipe emit`.
 _FOLDER_BYTES = 256 * 1024
+
+#: How often `drained` looks, and asks for another pass.
+_LOOK_SECONDS = 0.05
 
 Trouble = NotFinished | NotAllowed | OSError
 
@@ -44,10 +46,9 @@ class Adopter:
         self.spool = spool
         self._connect = connect
         self._options = options
-        self._passes = 0
+        self._begun = self._passed = 0  # looks
         self._trouble: Trouble | None = None
         self._adopted: Folder | None = None
-        self._passed = threading.Condition()
         self._connection: ForwardSender | None = None
         self.worker = Worker("adopter", self._look, retry_cap=options.retry_cap)
 
@@ -56,19 +57,19 @@ class Adopter:
 
         A folder that another process is sending just now is not looked at.
         """
-        deadline = time.monotonic() + timeout
-        with self._passed:
-            seen = self._passes + 1  # a look under way may have passed by what was left a moment ago
-            self.worker.wake()
-            while self._passes < seen or self.waiting_bytes or self._trouble:
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._passed.wait(min(left, 0.2)):
-                    self.worker.wake()
-                    if time.monotonic() >= deadline:
-                        return False
-            return True
+        end = time.monotonic() + timeout
+        under_way = self._begun  # it may have passed by what was left a moment ago
+        while self._passed <= under_way or self.waiting_bytes or self._trouble:
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            if self.worker.idle:
+                self.worker.wake()
+            time.sleep(min(_LOOK_SECONDS, left))
+        return True
 
     def _look(self) -> float:
+        self._begun += 1
         trouble: Trouble | None = None
         waiting, oldest, room = 0, None, self._options.keep_bytes
         try:
@@ -85,10 +86,8 @@ class Adopter:
                 oldest = min((moment for moment in (oldest, left.since) if moment is not None), default=None)
         except SpoolError as error:
             trouble = trouble or error
-        with self._passed:
-            self.waiting_bytes, self.oldest, self._trouble = waiting, oldest, trouble
-            self._passes += 1
-            self._passed.notify_all()
+        self.waiting_bytes, self.oldest, self._trouble = waiting, oldest, trouble
+        self._passed = self._begun
         if trouble is not None:
             raise trouble
         return self._options.orphan_interval

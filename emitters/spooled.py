@@ -33,6 +33,8 @@ _IDLE_SECONDS = 0.5
 _KEEP_SECONDS = 0.5
 _DISCARD_EVERY = 20
 _START_AGAIN_SECONDS = 1.0
+#: `flush` looks after this time, then less and less often.
+_FIRST_LOOK_SECONDS, _LOOK_SECONDS = 0.0005, 0.02
 
 
 class SpoolTransport:
@@ -72,8 +74,8 @@ class SpoolTransport:
         self._writer: Writer | None = None
         self._backlog: Backlog | None = None
         self._connection: forward.ForwardSender | None = None
-        self._done = threading.Condition()
-        self._closed = False
+        self._counting = threading.Lock()
+        self._closed = self._ends = False
         self._acknowledged = 0
         self._gone = 0  # lost by damage of the disk, or with a folder that was removed
         self._rounds = 0
@@ -83,8 +85,9 @@ class SpoolTransport:
         self._homeless: str | None = None
         self._sending = threading.Lock()  # taken before _lock
         cap = self.options.retry_cap
-        self._sender = Worker("sender", self._send, retry_cap=cap, has_work=lambda: self._spooled > 0)
-        self._keeper = Worker("keeper", self._keep, retry_cap=cap)
+        has_work = lambda: self._spooled > 0  # noqa: E731
+        self._sender = Worker("sender", self._send, retry_cap=cap, has_work=has_work, at_end=self._let_go)
+        self._keeper = Worker("keeper", self._keep, retry_cap=cap, at_end=self._let_go)
         self._adopter = Adopter(self.spool, self._connect, self.options)
 
     @property
@@ -122,9 +125,17 @@ class SpoolTransport:
     def flush(self, timeout: float) -> bool:
         """Wait until all that was appended here before is acknowledged, at most `timeout` seconds."""
         self._start(at_once=True)
-        with self._done:
+        with self._counting:
             target = self._acknowledged + self._gone + self._spooled
-            return self._done.wait_for(lambda: self._acknowledged + self._gone >= target, max(timeout, 0))
+        # Not on a Condition: a signal's handler that raises in the middle of it would leave its lock to nobody.
+        end, pause = time.monotonic() + timeout, _FIRST_LOOK_SECONDS
+        while self._acknowledged + self._gone < target:
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(pause, left))
+            pause = min(pause * 2, _LOOK_SECONDS)
+        return True
 
     def drain(self, timeout: float) -> bool:
         """Wait until nothing of dead processes is left in the spool, at most `timeout` seconds."""
@@ -169,11 +180,18 @@ class SpoolTransport:
         # A thread that waits for an acknowledgement would hold the folder's lock.
         self._adopter.disconnect()
         self._disconnect()
-        ended = [worker.join(max(deadline - time.monotonic(), 0.5)) for worker in (self._sender, self._keeper)]
+        for worker in (self._sender, self._keeper):
+            worker.join(max(deadline - time.monotonic(), 0.5))
         try:
             self._writer.close()
         finally:
-            if all(ended):
+            self._ends = True
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Release the folder once `close` and both threads that use it are done: one may still be connecting."""
+        with self._lock:
+            if self._ends and self._folder is not None and self._sender.is_over and self._keeper.is_over:
                 self._folder.release()
 
     def after_fork(self) -> None:
@@ -252,10 +270,9 @@ class SpoolTransport:
                 self._homeless = f"{why}, and no other can take over: {error}"
                 raise
             gone = writer.waiting_count - moved
-            with self._done:
+            with self._counting:
                 self._gone += gone
                 self._folder, self._backlog, self._writer = made
-                self._done.notify_all()
             self._homeless = None
             folder.release()
             log.error("%s; %d events go on in another folder, %d are gone", why, moved, gone)
@@ -272,18 +289,16 @@ class SpoolTransport:
         size, count = self.options.chunk_bytes, self.options.chunk_events
         batch = writer.take(backlog.acknowledged, size, count) or backlog.read(writer.position, size, count)
         if batch is None:
-            with self._done:  # damage has swallowed them: nobody waits for them any more
+            with self._counting:  # damage has swallowed them: nobody waits for them any more
                 self._gone += writer.write_off(backlog.acknowledged)
-                self._done.notify_all()
             return _IDLE_SECONDS
         if batch.count:
             self._connection = self._connection or self._connect()
             self._connection.deliver(batch.entries, batch.count)
         backlog.acknowledge(batch.end)
-        with self._done:
+        with self._counting:
             writer.acknowledged(batch)
             self._acknowledged += batch.count
-            self._done.notify_all()
         if not backlog.is_noted:  # the disk is full
             _give_up_kept(writer, backlog)
         if self._spooled < count:

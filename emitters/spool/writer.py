@@ -45,14 +45,14 @@ class Writer:
         self._limit = limit_bytes
         self._sync_interval = sync_interval
         self._lock = threading.Lock()
-        self._sync_turn = threading.Condition()
-        self._syncing = False
+        self._sync_turn = threading.Lock()
         self._segment = 0
         self._size = 0
         self._descriptor = -1
         self._written = 0  # bytes appended, over all segments
         self._synced = 0
-        self._refused = 0
+        self._unsure: tuple[int, int] | None = None  # the tickets, above the first, that the disk has refused
+        self._torn = False  # the open segment has a part of a frame at its end, and takes no more
         self._last_sync = time.monotonic()
         self._acknowledged = 0
         self._waiting_count = 0
@@ -78,7 +78,7 @@ class Writer:
         with self._lock:
             try:
                 self._check_room(len(frame))
-                if self._size >= SEGMENT_BYTES:
+                if self._size >= SEGMENT_BYTES or self._torn:
                     self._open_next()
                 self._write(frame)
                 self._remember(payload)
@@ -148,6 +148,7 @@ class Writer:
                 if self._fsync != "off" and self._synced < self._written:
                     os.fdatasync(self._descriptor)
             except OSError as error:
+                self._refuse_up_to(self._written)
                 raise SpoolError(f"{self._folder}: the disk refused: {error}") from error
             finally:
                 os.close(self._descriptor)
@@ -159,7 +160,7 @@ class Writer:
             if self._descriptor >= 0 and acknowledged() == Position(self._segment, self._size):
                 note(Position(self._segment, 0))
                 os.ftruncate(self._descriptor, 0)
-                self._size = 0
+                self._size, self._torn = 0, False
                 self._recent.clear()  # what was sent from disk may still be here, at places that are written again
                 self._recent_bytes = 0
 
@@ -219,9 +220,10 @@ class Writer:
 
     def _catch_up(self) -> None:
         """Count a frame that is in the file, and that an interrupted `append` did not count."""
-        grown = os.fstat(self._descriptor).st_size - self._size if self._descriptor >= 0 else 0
-        if grown > 0:
-            self._count(grown)
+        if self._descriptor >= 0 and not self._torn:
+            grown = os.fstat(self._descriptor).st_size - self._size
+            if grown > 0:
+                self._count(grown)
 
     def _remember(self, payload: bytes) -> None:
         self._recent.append((Position(self._segment, self._size), payload))
@@ -242,7 +244,7 @@ class Writer:
     @property
     def waiting_bytes(self) -> int:
         """Bytes of frames that are not acknowledged."""
-        return self._written - self._acknowledged
+        return max(self._written - self._acknowledged, 0)  # what is passed by in damage was not all appended
 
     @property
     def state(self) -> State:
@@ -270,16 +272,24 @@ class Writer:
         try:
             written = os.write(self._descriptor, frame)
         except OSError as error:
+            self._take_back()
             raise refusal(f"{segment_path(self._folder, self._segment)}: can't be written", error) from error
-        if written != len(frame):  # the disk filled up in the middle: take the torn part back
-            try:
-                os.ftruncate(self._descriptor, self._size)
-            except OSError:
-                log.exception("%s: a torn frame stays; going on in a new segment", self._folder)
-                self._open_next()
+        if written != len(frame):  # the disk filled up in the middle
+            self._take_back()
             raise NoSpace(
                 f"{segment_path(self._folder, self._segment)}: no space: wrote {written} of {len(frame)} bytes"
             )
+
+    def _take_back(self) -> None:
+        """Remove what is there of a frame that was refused: behind it no other would be where it is counted."""
+        self._torn = True
+        try:
+            if os.fstat(self._descriptor).st_size > self._size:
+                os.ftruncate(self._descriptor, self._size)
+        except OSError as error:
+            log.error("%s: a torn frame stays, and a new segment is begun: %s", self._folder, error)
+        else:
+            self._torn = False
 
     def _open_next(self) -> None:
         number = self._segment + 1
@@ -291,37 +301,37 @@ class Writer:
             raise refusal(f"{path}: can't be made", error) from error
         try:
             if self._fsync != "off":
-                if self._descriptor >= 0:
-                    os.fdatasync(self._descriptor)
+                self._sync_previous()
                 sync_directory(self._folder)
         except OSError as error:
             os.close(descriptor)
             path.unlink(missing_ok=True)  # it is made again when the disk is well
             raise refusal(f"{path}: the disk refused", error) from error
         previous, self._descriptor, self._segment, self._size = self._descriptor, descriptor, number, 0
+        self._torn = False
         if previous >= 0:
             os.close(previous)
 
+    def _sync_previous(self) -> None:
+        if self._descriptor >= 0:
+            try:
+                os.fdatasync(self._descriptor)
+            except OSError:
+                self._refuse_up_to(self._written)
+                raise
+
     def _sync_up_to(self, target: int) -> None:
+        # A lock alone, and none in Python: a Condition that a signal's handler leaves in the middle stays locked.
         with self._sync_turn:
-            while self._syncing and self._synced < target:
-                self._sync_turn.wait()
-            if self._synced >= target:  # another thread's fdatasync covered it
-                return
-            if self._refused >= target:  # and its fdatasync failed: a second one would succeed without our pages
-                raise SpoolError(f"{self._folder}: the disk refused what was written here")
-            self._syncing = True
-        try:
-            self._fdatasync()
-        finally:
-            with self._sync_turn:
-                self._syncing = False
-                self._sync_turn.notify_all()
+            self._raise_if_refused(target)
+            if self._synced < target:  # else another thread's fdatasync has covered it
+                self._fdatasync()
 
     def _fdatasync(self) -> None:
         with self._lock:
             written = self._written
-            if self._descriptor < 0:  # what closed it has synced it
+            if self._descriptor < 0:  # what closed it has synced it, or was refused
+                self._raise_if_refused(written)
                 return
             try:
                 descriptor = os.dup(self._descriptor)  # it may be closed meanwhile
@@ -330,8 +340,16 @@ class Writer:
         try:
             os.fdatasync(descriptor)
         except OSError as error:
-            self._refused = written
+            self._refuse_up_to(written)
             raise SpoolError(f"{self._folder}: the disk refused: {error}") from error
         finally:
             os.close(descriptor)
         self._synced, self._last_sync = written, time.monotonic()
+
+    def _refuse_up_to(self, written: int) -> None:
+        """Linux tells such an error once: a second fdatasync(2) would succeed without our pages."""
+        self._unsure = (self._unsure[0] if self._unsure else self._synced, written)
+
+    def _raise_if_refused(self, target: int) -> None:
+        if self._unsure and self._unsure[0] < target <= self._unsure[1]:
+            raise SpoolError(f"{self._folder}: the disk refused what was written here")

@@ -1,17 +1,22 @@
-"""Ctrl-C, or a SIGTERM that an application turns into SystemExit, anywhere in `emit`."""
+"""Ctrl-C, or a SIGTERM that an application turns into SystemExit, anywhere in `emit` and `flush`."""
 
 import itertools
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pytest
+
 from auditpipe.emitters import AuditLog
+from auditpipe.emitters.spool.writer import Fsync
 from auditpipe.schemas.event import Event
 from tests.emitters.peer import Peer
 
-OURS = str(Path(__file__).resolve().parents[2] / "emitters")
+#: Ours, and what of the standard library is Python itself and takes locks.
+OURS = (str(Path(__file__).resolve().parents[2] / "emitters"), threading.__file__)
 #: So many moments an emit has at least.
 MANY = 30
 
@@ -53,10 +58,21 @@ def check_streams(records: list[dict[str, Any]]) -> None:
             previous = audit["hash"]
 
 
-def test_wherever_emit_is_interrupted_its_streams_hold_and_what_it_returned_is_sent(tmp_path: Path) -> None:
+def in_another_thread(call: Callable[[], Any]) -> None:
+    """A lock that was left to nobody holds up the other threads, if not its own."""
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(120)
+    assert not thread.is_alive(), "it hangs"
+
+
+@pytest.mark.parametrize("fsync", ["interval", "always"])
+def test_wherever_emit_is_interrupted_its_streams_hold_and_what_it_returned_is_sent(
+    tmp_path: Path, fsync: Fsync
+) -> None:
     returned: list[Event | None] = []
     with Peer() as peer:
-        audit = AuditLog("tests", forward=peer.address, spool_dir=tmp_path / "spool")
+        audit = AuditLog("tests", forward=peer.address, spool_dir=tmp_path / "spool", fsync=fsync)
 
         def emit() -> None:
             returned.append(audit.emit("user.login_succeeded", actor="u1"))
@@ -64,7 +80,7 @@ def test_wherever_emit_is_interrupted_its_streams_hold_and_what_it_returned_is_s
         emit()
         number = 1
         while interrupted(number, emit):
-            emit()
+            in_another_thread(emit)
             number += 1
         assert number > MANY
         assert audit.flush(120)
@@ -72,6 +88,17 @@ def test_wherever_emit_is_interrupted_its_streams_hold_and_what_it_returned_is_s
         assert {event.id for event in returned if event} <= {record["event"]["id"] for record in peer.records}
         audit.close()
     check_streams(peer.records)
+
+
+def test_wherever_flush_is_interrupted_the_sender_goes_on(tmp_path: Path) -> None:
+    with Peer() as peer, AuditLog("tests", forward=peer.address, spool_dir=tmp_path / "spool") as audit:
+        number, is_interrupted = 1, True
+        while is_interrupted:
+            audit.emit("user.login_succeeded", actor="u1")
+            is_interrupted = interrupted(number, lambda: audit.flush(120))
+            assert audit.flush(120), number
+            number += 1
+        assert number > 10
 
 
 def test_wherever_the_first_emit_is_interrupted_the_next_one_is_sent(tmp_path: Path) -> None:

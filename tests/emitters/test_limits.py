@@ -5,13 +5,12 @@ import os
 import subprocess
 import sys
 import textwrap
-import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from auditpipe.emitters import SpoolOptions
+from auditpipe.emitters import SpoolOptions, worker
 from auditpipe.emitters.adopter import Adopter
 from auditpipe.emitters.drain import drain
 from auditpipe.emitters.forward import ForwardSender
@@ -26,12 +25,12 @@ from tests.waiting import until
 
 
 def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `threading` raises where pthread_create(3) says EAGAIN."""
+    """What Python raises where pthread_create(3) says EAGAIN."""
 
-    def refuse(_: threading.Thread) -> None:
+    def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(worker, "start_new_thread", refuse)
 
 
 @pytest.mark.parametrize("policy", ["raise", "continue"])

@@ -1,7 +1,10 @@
 """The spool: frames, segments, folders."""
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -154,6 +157,43 @@ def test_at_its_limit_the_spool_refuses_and_takes_again_once_acknowledged(tmp_pa
     assert batch.count == 6
     appender.acknowledged(batch)
     appender.append(b"1234")
+
+
+@pytest.mark.parametrize("written", [5, OSError(errno.EIO, "Input/output error")])
+def test_behind_a_torn_frame_that_stays_nothing_is_appended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int | OSError
+) -> None:
+    """A copy-on-write disk that is full, or a network's, takes a part and refuses to cut it off or to make a file."""
+    appender, backlog = make(tmp_path / "w"), Backlog(tmp_path / "w")
+    appender.append(b"one")
+
+    def tears(descriptor: int, data: bytes) -> int:
+        write(descriptor, data[:5])
+        if isinstance(written, OSError):
+            raise written
+        return written
+
+    write, error = os.write, OSError(errno.ENOSPC, "No space left on device")
+    with monkeypatch.context() as ill:
+        ill.setattr(os, "write", tears)
+        ill.setattr(os, "ftruncate", raising(error))
+        with pytest.raises(SpoolError):
+            appender.append(b"torn")
+        ill.setattr(os, "open", raising(error))
+        with pytest.raises(SpoolError, match="can't be made"):
+            appender.append(b"refused")
+    for payload in (b"two", b"three"):
+        appender.append(payload)
+    assert appender.waiting_count == 3
+    assert b"".join(read_all(backlog, appender.position)) == b"onetwothree"
+    assert read_all(Backlog(tmp_path / "w"), appender.position) == []
+
+
+def raising(error: OSError) -> Callable[..., Any]:
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    return fails
 
 
 def test_a_full_disk_leaves_no_torn_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,39 @@ def test_a_failed_fdatasync_is_not_forgotten_by_those_who_waited(
     appender.sync(appender.append(b"three"))
 
 
+def test_who_waits_hears_of_an_error_that_another_call_was_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux tells an error of writing back once: to whoever syncs first, a turn of the segment or `close` too."""
+    monkeypatch.setattr(writer, "SEGMENT_BYTES", 10)
+    for name, use_up in (("turned", lambda log: log.append(b"two")), ("closed", lambda log: log.close())):
+        appender = make(tmp_path / name, fsync="always")
+        ticket = appender.append(b"one")
+        heal = refusing(monkeypatch)
+        with pytest.raises(SpoolError, match="disk refused"):
+            use_up(appender)
+        heal()
+        with pytest.raises(SpoolError, match="disk refused"):
+            appender.sync(ticket)
+
+
+def test_a_late_fdatasync_does_not_stand_for_pages_that_were_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    appender = make(tmp_path / "w", fsync="always")
+    early = appender.append(b"one")
+    appender.sync(early)
+    lost = appender.append(b"two")
+    heal = refusing(monkeypatch)
+    with pytest.raises(SpoolError, match="disk refused"):
+        appender.sync(lost)
+    heal()
+    appender.sync(appender.append(b"three"))
+    appender.sync(early)
+    with pytest.raises(SpoolError, match="disk refused"):
+        appender.sync(lost)
+
+
 def test_a_new_segment_on_a_disk_that_refuses_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "SEGMENT_BYTES", 10)
     appender = make(tmp_path / "w", fsync="interval")
