@@ -20,11 +20,11 @@ COMMANDS: dict[str, str] = {
     "export": "Write events to a file, with its manifest.",
     "verify": "Prove that nothing is lost, doubled or altered.",
     "actions": "The catalogue of actions.",
-    "schema": "Show, validate and compare the event's schema.",
+    "schema": "The event's schema: show, validate, diff.",
     "spool": "Events on this machine: list, show, drain, replay.",
-    "deadletter": "Events that OpenSearch refused: list, show, replay.",
+    "deadletter": "Events that were given up: list, show, replay.",
     "console": "The web page where Admins look.",
-    "access": "Who may look, and who did: grant, revoke, list, check, log.",
+    "access": "Who may look, and who did: grant, revoke, list, check, log, require-purpose.",
     "retention": "Months that are old enough go, on record: show, apply.",
     "hold": "Events that stay, whatever their age: add, list, release.",
     "dashboards": "Saved objects for OpenSearch Dashboards: build, check, import.",
@@ -46,7 +46,7 @@ class LazyGroup(click.Group):
         loaded = import_module(f"auditpipe.cli.commands.{cmd_name}").command
         if not isinstance(loaded, click.Command):
             raise TypeError(f"auditpipe.cli.commands.{cmd_name}.command is not a click command")
-        loaded.name = cmd_name
+        loaded.name, loaded.short_help = cmd_name, COMMANDS[cmd_name]
         refuse_bytes(loaded)
         return loaded
 
@@ -84,5 +84,11 @@ def cli() -> None:
     """Who did what, to what, when, from where, and what changed.
 
     Data goes to stdout, all else to stderr. Exit: 0 done, 1 a finding, 2 wrong usage, 3 out of reach or not finished,
-    4 not allowed, 5 no such event, 70 a bug.
+    4 not allowed, 5 no such event, 70 a bug, 130 interrupted, 141 the reader of a pipe went away.
+
+    \b
+    Examples:
+      auditpipe up
+      auditpipe search --since 24h
+      auditpipe search --help
     """

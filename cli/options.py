@@ -24,6 +24,23 @@ _CONNECTION: tuple[tuple[str, str, str], ...] = (
 )
 
 
+def output_option(*forms: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add --output; the command gets one of these forms, the first unless told otherwise, as `output: str`."""
+    return click.option(
+        "--output",
+        "-o",
+        type=click.Choice(forms),
+        default=forms[0],
+        show_default=True,
+        help="Form of the output.",
+    )
+
+
+def stack_home(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add --home for what starts, stops and shows the local stack, which no profile names."""
+    return click.option("--home", metavar="DIR", show_default="AUDITPIPE_HOME, else in XDG_STATE_HOME", help=text)
+
+
 #: For commands that filter: a setting more.
 PSEUDONYM_KEYS = ("pseudonym-key-file", "FILE", "Keys of pseudonyms: people are found by them too.")
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from auditpipe.schemas.errors import SpoolError, SpoolFull
 
-#: A spool takes 1 GiB unless its application says otherwise (`SpoolOptions.limit_bytes`).
-ROOM = 2**30
 _PROBE = 4096
 
 
@@ -23,8 +21,11 @@ def count(spool: Path) -> int:
 def check_writable(spool: Path) -> None:
     """Write a little where the spool is, or would be made, and take it back at once.
 
-    SpoolError if this user can't, SpoolFull if there is less room than a spool may take.
+    SpoolError if this user can't, SpoolFull if there is less room than a spool takes where its
+    application does not say how much.
     """
+    from auditpipe.emitters.options import SpoolOptions
+
     folder = spool
     try:
         folder = next(path for path in (spool, *spool.absolute().parents) if path.exists())
@@ -35,7 +36,7 @@ def check_writable(spool: Path) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise SpoolError(f"the spool {spool} can't be written: {folder}: {reason}; emit fails") from error
-    if free < ROOM:
+    if free < SpoolOptions().limit_bytes:
         raise SpoolFull(f"the disk of the spool {spool} has {free // 2**20} MiB left; emit fails when it is full")
 
 

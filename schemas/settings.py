@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from auditpipe.schemas import ports
 from auditpipe.schemas.errors import SettingsError
 
 
@@ -46,7 +47,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("admin_dn", "subject of the admin certificate, who signs retention's records", credential=True),
     Setting("dashboards_url", "OpenSearch Dashboards, such as https://dashboards.example", credential=True),
     Setting("dashboards_ca_file", "its authorities (PEM), if they are others than ca_file", credential=True),
-    Setting("forward", "host:port of Fluent Bit or the relay", default="127.0.0.1:24224"),
+    Setting("forward", "host:port of Fluent Bit or the relay", default=f"127.0.0.1:{ports.FORWARD}"),
     Setting("forward_shared_key_file", "a file that holds the Forward protocol's shared key"),
     Setting("forward_ca_file", "speak TLS to the shipper and check it against these authorities (PEM)"),
     Setting("pseudonym_key_file", "keys by which personal values become pseudonyms, and are found by them"),

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from auditpipe.cli import recorded
+from auditpipe.cli import recorded, terminal
 from auditpipe.cli.commands import access_log
-from auditpipe.cli.options import connection_options
-from auditpipe.pipeline.visible import pad, printable, width
+from auditpipe.cli.options import connection_options, output_option
+from auditpipe.pipeline.visible import json_bytes, pad, printable, width
 from auditpipe.schemas.errors import SettingsError, UsageError
 from auditpipe.schemas.identity import DAY, SECOND
 from auditpipe.schemas.settings import Settings, read_secret
@@ -36,10 +36,16 @@ _backend_role = click.option(
 
 @click.group()
 def command() -> None:
-    """Who may look at audit events, and who did: grant, revoke, list, check, log.
+    """Who may look at audit events, and who did: grant, revoke, list, check, log, require-purpose.
 
     Nobody may until a Super Admin grants it; `auditpipe provision --super-admin USER` makes the first one.
     The node itself enforces every grant, at each request and whichever tool it comes from.
+
+    \b
+    Examples:
+      auditpipe access grant ada --role admin
+      auditpipe access list
+      auditpipe access log --user ada --since 7d
     """
 
 
@@ -146,7 +152,7 @@ def revoke(
 
 
 @command.command("list")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="How they are shown.")
+@output_option("table", "json")
 @connection_options()
 def list_(*, settings: Settings, output: str) -> None:
     """Everyone who may look, as a Super Admin.
@@ -168,9 +174,54 @@ def list_(*, settings: Settings, output: str) -> None:
         click.echo("  ".join(pad(cell, size) for cell, size in zip(row, columns, strict=True)).rstrip())
 
 
-command.add_command(access_log.check)
+@command.command("check")
+@click.argument("user")
+@output_option("text", "json")
+@connection_options()
+def check(*, settings: Settings, user: str, output: str) -> int:
+    """What USER may see now, and by what. As a Super Admin. Exit 1 if it is nothing.
+
+    Says what the node's roles amount to: organizations, ends, grants that hide events from each other, and roles of
+    others that reach audit events. Who signs in another way (SAML, LDAP) may have backend roles besides.
+
+    \b
+    Examples:
+      auditpipe access check ada
+      auditpipe access check kim -o json
+    """
+    from auditpipe.pipeline.person import standing
+
+    found = standing(_connect(settings, "access check"), user)
+    if output == "json":
+        terminal.put_bytes(json_bytes(found.as_dict(), indent=True) + b"\n")
+    else:
+        for line in found.sentences():
+            terminal.put(printable(line) + "\n")
+    terminal.flush()
+    return 0 if found.may_look else 1
+
+
+@command.command("require-purpose")
+@click.argument("state", type=click.Choice(["on", "off"]))
+@connection_options()
+def require_purpose(*, settings: Settings, state: str) -> None:
+    """Make every export say why, or no longer. As a Super Admin.
+
+    It holds for `auditpipe export` and the console, for everyone, whatever their settings are. Other programs (curl,
+    Dashboards) are not bound by it: what they read is on the node's record all the same, without a purpose.
+
+    \b
+    Examples:
+      auditpipe access require-purpose on
+      auditpipe access require-purpose off
+    """
+    from auditpipe.pipeline import purpose
+
+    purpose.require(_connect(settings, "access require-purpose", state), required=state == "on")
+    terminal.remark(f"auditpipe: an export {'has to' if state == 'on' else 'need not'} say why")
+
+
 command.add_command(access_log.log)
-command.add_command(access_log.require_purpose)
 
 
 def _connect(settings: Settings, tool: str, change: str | None = None, reason: str | None = None) -> OpenSearch:

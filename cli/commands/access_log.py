@@ -1,4 +1,4 @@
-"""`auditpipe access log` and `check`: who looked, and what one person may see."""
+"""`auditpipe access log`: who looked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from auditpipe.cli import terminal
-from auditpipe.cli.options import connection_options
+from auditpipe.cli.options import connection_options, output_option
 from auditpipe.pipeline.visible import cut, json_bytes, pad, printable, width
 from auditpipe.schemas.errors import UsageError
 from auditpipe.schemas.settings import Settings
@@ -29,7 +29,7 @@ _WHOLE = 4_000
 @click.option("--since", metavar="TIME", help="From then on: 2026-01-31T23:59 (without a zone UTC), 2026-01, 24h ago.")
 @click.option("--until", metavar="TIME", help="Up to, not including, then.")
 @click.option("--limit", "-n", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many.")
-@click.option("--output", "-o", type=click.Choice(["table", "json", "ndjson"]), default="table", show_default=True)
+@output_option("table", "json", "ndjson")
 @connection_options()
 def log(
     *,
@@ -48,6 +48,7 @@ def log(
     An event that someone saw in a list is not found by --event: the node knows the query, not its answer.
 
     \b
+    Examples:
       auditpipe access log
       auditpipe access log --user ada --since 7d
       auditpipe access log --event 0197b3c4-5d6e-7f80-9a1b-2c3d4e5f6071 -o json
@@ -77,55 +78,6 @@ def log(
     terminal.flush()
     more = next(found, None) is not None
     terminal.remark(f"{len(shown)} shown{'; there are more: --limit, --since' if more else ''}")
-
-
-@click.command("check")
-@click.argument("user")
-@click.option("--output", "-o", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@connection_options()
-def check(*, settings: Settings, user: str, output: str) -> int:
-    """What USER may see now, and by what. As a Super Admin. Exit 1 if it is nothing.
-
-    Says what the node's roles amount to: organizations, ends, grants that hide events from each other, and roles of
-    others that reach audit events. Who signs in another way (SAML, LDAP) may have backend roles besides.
-
-    \b
-      auditpipe access check ada
-      auditpipe access check kim -o json
-    """
-    from auditpipe.pipeline.client import connect, tool_id
-    from auditpipe.pipeline.person import standing
-
-    found = standing(connect(settings, opaque_id=tool_id("access check")), user)
-    if output == "json":
-        terminal.put_bytes(json_bytes(found.as_dict(), indent=True) + b"\n")
-    else:
-        for line in found.sentences():
-            terminal.put(printable(line) + "\n")
-    terminal.flush()
-    return 0 if found.may_look else 1
-
-
-@click.command("require-purpose")
-@click.argument("state", type=click.Choice(["on", "off"]))
-@connection_options()
-def require_purpose(*, settings: Settings, state: str) -> None:
-    """Make every export say why, or no longer. As a Super Admin.
-
-    It holds for `auditpipe export` and the console, for everyone, whatever their settings are. Other programs (curl,
-    Dashboards) are not bound by it: what they read is on the node's record all the same, without a purpose.
-
-    \b
-      auditpipe access require-purpose on
-      auditpipe access require-purpose off
-    """
-    from auditpipe.pipeline import purpose
-    from auditpipe.pipeline.client import connect, tool_id
-
-    terminal.remark(f"auditpipe: cluster {printable(settings.url)} (from {settings.source})")
-    client = connect(settings, opaque_id=tool_id("access require-purpose", state))
-    purpose.require(client, required=state == "on")
-    terminal.remark(f"auditpipe: an export {'has to' if state == 'on' else 'need not'} say why")
 
 
 def _table(shown: list[Look]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import click
 
+from auditpipe.cli.options import output_option
 from auditpipe.pipeline.visible import json_bytes, printable
 from auditpipe.schemas.catalogue import Action, Catalogue, builtin
 
@@ -9,7 +10,7 @@ from auditpipe.schemas.catalogue import Action, Catalogue, builtin
 @click.command()
 @click.argument("name", required=False)
 @click.option("--actions", metavar="FILE", help="Further actions (JSON or TOML), as your application defines them.")
-@click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option("text", "json")
 def command(name: str | None, actions: str | None, output: str) -> None:
     """List the actions, or explain one.
 

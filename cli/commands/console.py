@@ -6,15 +6,20 @@ import click
 
 from auditpipe.cli import emitting
 from auditpipe.cli.options import connection_options
+from auditpipe.schemas import ports
 from auditpipe.schemas.errors import SettingsError, UsageError
 from auditpipe.schemas.settings import Settings, host_and_port
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command("console", short_help="The web page where Admins look.")
+@click.command()
 @click.option(
-    "--listen", metavar="HOST:PORT", default="127.0.0.1:24800", show_default=True, help="Without TLS loopback only."
+    "--listen",
+    metavar="HOST:PORT",
+    default=f"127.0.0.1:{ports.CONSOLE}",
+    show_default=True,
+    help="Without TLS loopback only.",
 )
 @click.option("--tls-cert-file", metavar="FILE", type=_FILE, help="Speak TLS with this certificate (PEM).")
 @click.option("--tls-key-file", metavar="FILE", type=_FILE, help="Its key (PEM).")
@@ -28,7 +33,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--proxy-user-header",
     metavar="NAME",
-    help="Where it puts their name, for the node's proxy authentication.  [default: it passes their token on]",
+    show_default="it passes their token on",
+    help="Where it puts their name, for the node's proxy authentication.",
 )
 @connection_options()
 def command(
@@ -47,6 +53,7 @@ def command(
     Sign-ins are audit events of the service auditpipe-console. See docs/console.md.
 
     \b
+    Examples:
       auditpipe console
       auditpipe console --listen 127.0.0.1:8080 --public-url https://audit.example
       auditpipe console --listen 0.0.0.0:8443 --public-url https://audit.example:8443 \\

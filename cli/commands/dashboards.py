@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from auditpipe.cli import terminal
-from auditpipe.cli.options import connection_options
+from auditpipe.cli.options import connection_options, output_option
 from auditpipe.dashboards.objects import build as built
 from auditpipe.dashboards.objects.saved import SavedObject, ndjson, parse
 from auditpipe.pipeline.client import connect, tool_id
@@ -66,7 +66,7 @@ def build_command(target: Path | None) -> None:
 @_FILE
 @click.option("--offline", is_flag=True, help="The objects alone: no cluster is asked.")
 @click.option("--allow-empty", is_flag=True, help="What would show nothing is no finding, as on a new cluster.")
-@click.option("--output", "-o", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option("text", "json")
 @connection_options()
 def check_command(settings: Settings, file: Path | None, offline: bool, allow_empty: bool, output: str) -> int:
     """Check saved objects, those of FILE or else our own. Exit 1 if there is a finding.
@@ -104,7 +104,15 @@ def check_command(settings: Settings, file: Path | None, offline: bool, allow_em
     show_default=True,
     help="Where to: a tenant, `global`, or '' where Dashboards has none.",
 )
-@click.option("--wait", "patience", metavar="SECONDS", type=click.FloatRange(0), default=60, show_default=True)
+@click.option(
+    "--wait",
+    "patience",
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    default=60,
+    show_default=True,
+    help="Seconds to wait for Dashboards to start.",
+)
 @connection_options(also=_DASHBOARDS)
 def import_command(settings: Settings, file: Path | None, tenant: str, patience: float) -> None:
     """Import saved objects into Dashboards, those of FILE or else our own, as someone who may write to the tenant.

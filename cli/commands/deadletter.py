@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from auditpipe.cli import terminal
-from auditpipe.cli.options import connection_options
+from auditpipe.cli.options import connection_options, output_option
 from auditpipe.cli.signals import stop_on_signals
 from auditpipe.pipeline.deadletter import folder as dead
 from auditpipe.pipeline.deadletter.letters import Letter, best_record
@@ -31,7 +31,8 @@ def _dir_option(function: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         metavar="DIR",
         type=click.Path(path_type=Path),
-        help="A folder of dead letters; repeatable.  [default: the local stack's two]",
+        show_default="the local stack's two",
+        help="A folder of dead letters; repeatable.",
     )(function)
 
 
@@ -39,19 +40,25 @@ def _home_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--home", metavar="DIR", help="State of the local stack.")(function)
 
 
-@click.group("deadletter", short_help="Events that OpenSearch refused: list, show, replay.")
+@click.group()
 def command() -> None:
     """Events that were given up: what Fluent Bit's retries ended on, and what can never be stored as it is.
 
     None of them is lost. The replayer of the local stack and of compose sends Fluent Bit's chunks, and what the relay
     parked, again by itself; an event that was refused with a reason waits for a person: put the reason right, then
     `replay`.
+
+    \b
+    Examples:
+      auditpipe deadletter list
+      auditpipe deadletter show relay-2026-11-23.ndjson
+      auditpipe deadletter replay
     """
 
 
 @command.command("list", short_help="The files, how many events each holds, why.")
 @_dir_option
-@click.option("--output", "-o", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@output_option("table", "json")
 @_home_option
 def list_(dirs: tuple[Path, ...], output: str, home: str | None) -> None:
     """The files, how many events each holds and why. Exit 1 if there are any.
@@ -60,6 +67,7 @@ def list_(dirs: tuple[Path, ...], output: str, home: str | None) -> None:
     what they wait for is put right.
 
     \b
+    Examples:
       auditpipe deadletter list
       auditpipe deadletter list --dir /var/lib/fluent-bit/rejected -o json
     """
@@ -77,12 +85,13 @@ def list_(dirs: tuple[Path, ...], output: str, home: str | None) -> None:
 @click.argument("name", metavar="FILE")
 @_dir_option
 @click.option("--limit", "-n", type=click.IntRange(min=0), default=100, show_default=True, help="At most so many.")
-@click.option("--output", "-o", type=click.Choice(["text", "json", "ndjson"]), default="text", show_default=True)
+@output_option("text", "json", "ndjson")
 @_home_option
 def show(name: str, dirs: tuple[Path, ...], limit: int, output: str, home: str | None) -> None:
     """Each event of a file, and the reason why it is here.
 
     \b
+    Examples:
       auditpipe deadletter show relay-2026-11-23.ndjson
       auditpipe deadletter show relay-2026-11-23.ndjson -o ndjson | jq .record
     """
@@ -117,6 +126,7 @@ def replay(
     Exit 1 if an event was refused again, 3 if the cluster could not take all of them yet.
 
     \b
+    Examples:
       auditpipe deadletter replay
       auditpipe deadletter replay relay-2026-11-23.ndjson
       auditpipe deadletter replay --watch --dir /var/lib/fluent-bit/rejected

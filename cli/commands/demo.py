@@ -31,7 +31,7 @@ _POLL_S = 0.2
 _DETAILS = ("user.user.updated", "user.team.updated")
 
 
-@click.command("demo", short_help="Start, perform the walkthroughs and show what they left.")
+@click.command()
 @stack_options
 def command(home: str | None, options: "UpOptions") -> None:
     """Start the local stack as `auditpipe up` does, use an example application, and show what is on record.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from auditpipe.cli import spooled, terminal
-from auditpipe.cli.options import connection_options
+from auditpipe.cli.options import connection_options, output_option
 from auditpipe.pipeline.visible import pad, printable
 from auditpipe.schemas.errors import SettingsError, SpoolError, SpoolFull
 from auditpipe.schemas.settings import Settings, load
@@ -20,8 +20,8 @@ _COLOURS = {"ok": "green", "warn": "yellow", "finding": "red"}
 _FINDING = 1
 
 
-@click.command("doctor", short_help="What is wrong with a cluster, and how to put it right.")
-@click.option("--output", "-o", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.command()
+@output_option("text", "json")
 @connection_options(default_profile="operator")
 def command(settings: Settings, output: str) -> int:
     """Look at a cluster, its shipper and, where it is one, the local stack. Changes nothing.

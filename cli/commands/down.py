@@ -5,14 +5,15 @@ import sys
 import click
 
 from auditpipe.cli.commands.up import local_settings, watch
+from auditpipe.cli.options import stack_home
 from auditpipe.pipeline.visible import printable
 from auditpipe.schemas.errors import UsageError
 
 
-@click.command("down", short_help="Stop them; the data stays.")
+@click.command()
 @click.option("--purge", is_flag=True, help="Then remove all that `up` has made: events, certificates, passwords.")
 @click.option("--yes", is_flag=True, help="Do not ask before that.")
-@click.option("--home", metavar="DIR", help="Whose stack.  [default: AUDITPIPE_HOME, else in XDG_STATE_HOME]")
+@stack_home("Whose stack.")
 def command(purge: bool, yes: bool, home: str | None) -> None:
     """Stop the console, the shipper, the replayer and OpenSearch, in this order.
 

@@ -9,7 +9,7 @@ from typing import IO, Any
 import click
 
 from auditpipe.cli import emitting
-from auditpipe.cli.options import say_notes
+from auditpipe.cli.options import output_option, say_notes
 from auditpipe.pipeline.visible import json_bytes, printable
 from auditpipe.schemas import settings as table
 from auditpipe.schemas import strict_json
@@ -52,7 +52,7 @@ _SHOWN_PROBLEMS = 20
 @click.option("--spool-dir", metavar="DIR", help="Where events wait.")
 @click.option("--home", metavar="DIR", help="State of the local stack.")
 @click.option("--profile", metavar="NAME", help="Settings by that name, from the home.")
-@click.option("-o", "output", type=click.Choice(["id", "ndjson"]), default="id", show_default=True)
+@output_option("id", "ndjson")
 def command(**options: Any) -> None:
     """Write one event, or those of a file, and wait up to 5 s for the shipper's acknowledgement.
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from auditpipe.cli import terminal
-from auditpipe.cli.options import PSEUDONYM_KEYS, connection_options, filter_options, with_pseudonyms
+from auditpipe.cli.options import PSEUDONYM_KEYS, connection_options, filter_options, output_option, with_pseudonyms
 from auditpipe.cli.progress import bar
 from auditpipe.pipeline.client import connect, tool_id
 from auditpipe.pipeline.export import Format, Request, check_free, to_file, to_stream, write_alone
@@ -17,10 +17,10 @@ from auditpipe.schemas.errors import UsageError
 from auditpipe.schemas.settings import Settings
 
 
-@click.command("export", short_help="Write events to a file, with its manifest.")
+@click.command()
 @filter_options()
 @click.option("--to", "to", required=True, metavar="FILE|-", help="The file, or - for stdout.")
-@click.option("--output", "-o", "kind", type=click.Choice(["ndjson", "csv"]), default="ndjson", show_default=True)
+@output_option("ndjson", "csv")
 @click.option(
     "--purpose",
     metavar="TEXT",
@@ -33,7 +33,7 @@ def command(
     settings: Settings,
     filters: Filters,
     to: str,
-    kind: Format,
+    output: Format,
     purpose: str | None,
     force: bool,
     manifest_file: str | None,
@@ -45,6 +45,7 @@ def command(
     spreadsheets and can't be.
 
     \b
+    Examples:
       auditpipe export --since 2026-01 --until 2026-02 --to january.ndjson --purpose 'audit 2026-17'
       auditpipe export --action 'user.login_*' --since 7d -o csv --to logins.csv
       auditpipe export --to - --manifest all.manifest.json | zstd > all.ndjson.zst
@@ -54,7 +55,7 @@ def command(
     purpose = (purpose or "").strip() or None
     signal.signal(signal.SIGTERM, _stop)
     client = connect(settings, opaque_id=tool_id("export", purpose))
-    request = Request(with_pseudonyms(filters, settings), kind, purpose)
+    request = Request(with_pseudonyms(filters, settings), output, purpose)
     if to == "-":
         manifest = _to_stdout(client, request, manifest_file, force)
         terminal.remark(f"{manifest.count} events; SHA-256 {manifest.sha256}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auditpipe.cli import terminal
-from auditpipe.cli.options import PSEUDONYM_KEYS, connection_options, filter_options, with_pseudonyms
+from auditpipe.cli.options import PSEUDONYM_KEYS, connection_options, filter_options, output_option, with_pseudonyms
 from auditpipe.cli.table import aligned
 from auditpipe.pipeline.visible import printable
 from auditpipe.schemas.settings import Settings
@@ -26,6 +26,12 @@ def command() -> None:
 
     A hold is a filter with a name, such as a case. What it matches stays, now and later, until it is released. Adding
     and releasing needs the admin certificate; each is a signed record that nobody alters.
+
+    \b
+    Examples:
+      auditpipe hold add case-2026-17 --user u7 --reason "Doe v. Example Ltd"
+      auditpipe hold list
+      auditpipe hold release case-2026-17 --reason "settled on 2027-03-01"
     """
 
 
@@ -67,7 +73,7 @@ def add(*, settings: Settings, name: str, filters: Filters, reason: str) -> None
 
 @command.command("list")
 @click.option("--all", "everything", is_flag=True, help="Those that were released too.")
-@click.option("--output", "-o", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@output_option("table", "json")
 @connection_options()
 def list_(*, settings: Settings, everything: bool, output: str) -> None:
     """The holds, for whoever may read every organization's events.
@@ -99,7 +105,7 @@ def release(*, settings: Settings, name: str, reason: str) -> None:
     """End the hold NAME: what only it kept goes with the next `auditpipe retention apply`.
 
     \b
-    Example:
+    Examples:
       auditpipe hold release case-2026-17 --reason "settled on 2027-03-01"
     """
     from auditpipe.pipeline.client import connect, tool_id

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from auditpipe.cli import recorded
-from auditpipe.cli.options import connection_options
+from auditpipe.cli.options import connection_options, output_option
 from auditpipe.pipeline import roles
 from auditpipe.pipeline.visible import pad, printable
 from auditpipe.schemas.errors import NotAllowed, SettingsError
@@ -27,14 +27,24 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing; exit 1 if there is anything to do.")
-@click.option("--replicas", type=click.IntRange(0, 10), help="Copies of each month. Default: one where there is room.")
-@click.option("--shards", type=click.IntRange(1, 64), help="Shards of each month made from now on. Default: 1.")
+@click.option(
+    "--replicas",
+    type=click.IntRange(0, 10),
+    show_default="as the template has it, else one where there is room",
+    help="Copies of each month.",
+)
+@click.option(
+    "--shards",
+    type=click.IntRange(1, 64),
+    show_default="as the template has it, else 1",
+    help="Shards of each month made from now on.",
+)
 @click.option("--from", "first", metavar="YYYY-MM", help="Make months from this one on, for older events.")
 @click.option("--super-admin", metavar="USER", help="The first Super Admin, who grants access to everyone else.")
 @click.option("--super-admin-password-file", metavar="FILE", help="Also make that internal user, with this password.")
 @click.option("--writer", metavar="USER", default="audit_shipper", show_default=True, help="Who ships the events.")
 @click.option("--writer-password-file", metavar="FILE", help="Also make that internal user, with this password.")
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="How the plan is shown.")
+@output_option("text", "json")
 @connection_options(default_profile="operator")
 def command(
     *,

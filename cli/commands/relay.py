@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from auditpipe.cli.options import connection_options
+from auditpipe.schemas import ports
 from auditpipe.schemas.errors import SettingsError, UsageError
 from auditpipe.schemas.settings import Settings, host_and_port
 
@@ -12,7 +13,12 @@ _FILE = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option("--listen", metavar="HOST:PORT", help="Listen there.  [default: 127.0.0.1:24224]")
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    show_default=f"AUDITPIPE_FORWARD, else 127.0.0.1:{ports.FORWARD}",
+    help="Listen there.",
+)
 @click.option("--tls-cert-file", metavar="FILE", type=_FILE, help="Speak TLS: the certificate, and its chain (PEM).")
 @click.option("--tls-key-file", metavar="FILE", type=_FILE, help="Its key (PEM), that nobody else can read.")
 @click.option(
@@ -24,7 +30,7 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--metrics",
     metavar="HOST:PORT|none",
-    default="127.0.0.1:24280",
+    default=f"127.0.0.1:{ports.METRICS}",
     show_default=True,
     help="GET /metrics (Prometheus) and /healthz there; loopback.",
 )
@@ -32,7 +38,8 @@ _FILE = click.Path(path_type=Path)
     "--dead-letters",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Keep what OpenSearch will never take.  [default: dead-letters in the home]",
+    show_default="dead-letters in the home",
+    help="Keep there what OpenSearch will never take.",
 )
 @connection_options(default_profile="shipper")
 def command(
@@ -52,6 +59,7 @@ def command(
     Beyond loopback it takes events by TLS and from clients that know the shared key only: all three files are needed.
 
     \b
+    Examples:
       auditpipe relay
       auditpipe relay --listen 127.0.0.1:24225 --metrics none --dead-letters /var/lib/auditpipe/dead-letters
       auditpipe relay --listen 0.0.0.0:24224 --tls-cert-file relay.pem --tls-key-file relay-key.pem \\

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from auditpipe.cli import terminal
-from auditpipe.cli.options import connection_options
+from auditpipe.cli.options import connection_options, output_option
 from auditpipe.cli.table import aligned
 from auditpipe.pipeline.visible import printable
 from auditpipe.schemas.errors import UsageError
@@ -28,12 +28,18 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 @click.group()
 def command() -> None:
-    """Months that are old enough go; what a hold keeps stays: show, apply."""
+    """Months that are old enough go; what a hold keeps stays: show, apply.
+
+    \b
+    Examples:
+      auditpipe retention show --keep 24
+      auditpipe retention apply --keep 24 --dry-run
+    """
 
 
 @command.command()
 @click.option("--keep", type=int, metavar="MONTHS", help="Say what `apply --keep MONTHS` would do with each.")
-@click.option("--output", "-o", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@output_option("table", "json")
 @connection_options(default_profile="operator")
 def show(*, settings: Settings, keep: int | None, output: str) -> None:
     """Each month: events, size, the oldest and the newest, what holds keep, when it was removed.

@@ -6,6 +6,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from auditpipe.cli.options import output_option
 from auditpipe.pipeline.visible import json_bytes, printable
 from auditpipe.schemas import strict_json
 from auditpipe.schemas.errors import UsageError
@@ -32,6 +33,7 @@ def show(draft: bool) -> None:
     """Print the published schema of a stored event.
 
     \b
+    Examples:
       auditpipe schema show > event.schema.json
       auditpipe schema show --draft
     """
@@ -43,7 +45,7 @@ def show(draft: bool) -> None:
 @command.command()
 @click.argument("file", type=click.File("rb"))
 @click.option("--actions", metavar="FILE", help="Further actions (JSON or TOML), as your application defines them.")
-@click.option("-o", "output", type=click.Choice(["text", "json", "ndjson"]), default="text", show_default=True)
+@output_option("text", "json", "ndjson")
 def validate(file: IO[bytes], actions: str | None, output: str) -> int:
     """Check a file of events, one JSON document a line (- is standard input).
 
@@ -95,7 +97,7 @@ def diff(old: Path, draft: bool) -> int:
     """Compare an older schema file with this version's, breaking changes first. Exit 1 if there is a breaking one.
 
     \b
-    Example:
+    Examples:
       auditpipe schema diff event-0.1.schema.json
     """
     from auditpipe.schemas import published

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from auditpipe.cli import table, terminal
-from auditpipe.cli.options import PSEUDONYM_KEYS, connection_options, filter_options, with_pseudonyms
+from auditpipe.cli.options import PSEUDONYM_KEYS, connection_options, filter_options, output_option, with_pseudonyms
 from auditpipe.pipeline.client import connect, tool_id
 from auditpipe.pipeline.query import Filters
 from auditpipe.pipeline.reader import Order, search
@@ -15,15 +15,13 @@ from auditpipe.pipeline.visible import json_bytes
 from auditpipe.schemas.settings import Settings
 
 
-@click.command("search", short_help="Find events.")
+@click.command()
 @filter_options()
 @click.option("--limit", "-n", type=click.IntRange(min=0), default=50, show_default=True, help="At most so many.")
 @click.option(
     "--sort", type=click.Choice(["asc", "desc"]), default="desc", show_default=True, help="Oldest, newest first."
 )
-@click.option(
-    "--output", "-o", type=click.Choice(["table", "json", "ndjson", "csv"]), default="table", show_default=True
-)
+@output_option("table", "json", "ndjson", "csv")
 @click.option("--id", "with_id", is_flag=True, help="Event ids in the table too; `auditpipe show` takes them.")
 @connection_options(also=(PSEUDONYM_KEYS,))
 def command(settings: Settings, filters: Filters, limit: int, sort: Order, output: str, with_id: bool) -> None:
@@ -33,6 +31,7 @@ def command(settings: Settings, filters: Filters, limit: int, sort: Order, outpu
     document a line, both as stored. How many there are in all is said on stderr.
 
     \b
+    Examples:
       auditpipe search --since 24h
       auditpipe search --action user.login_failed --ip 192.0.2.0/24
       auditpipe search --action 'user.team.*' --user u7 -o ndjson

@@ -3,16 +3,16 @@
 import click
 
 from auditpipe.cli import detail, terminal
-from auditpipe.cli.options import connection_options
+from auditpipe.cli.options import connection_options, output_option
 from auditpipe.pipeline.client import connect, tool_id
 from auditpipe.pipeline.retention.shown import show
 from auditpipe.pipeline.visible import json_bytes
 from auditpipe.schemas.settings import Settings
 
 
-@click.command("show", short_help="One event, with what was changed before and after.")
+@click.command()
 @click.argument("event_id")
-@click.option("--output", "-o", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option("text", "json")
 @connection_options()
 def command(settings: Settings, event_id: str, output: str) -> None:
     """Show one event: its sentence, what was changed before and after, and every field.
@@ -20,6 +20,7 @@ def command(settings: Settings, event_id: str, output: str) -> None:
     It is there as soon as it is stored, before a search finds it. `json` is the document as stored.
 
     \b
+    Examples:
       auditpipe show 0197b3c4-5d6e-7f80-9a1b-2c3d4e5f6071
       auditpipe show 0197b3c4-5d6e-7f80-9a1b-2c3d4e5f6071 -o json
     """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auditpipe.cli import signals, spooled, terminal
+from auditpipe.cli.options import output_option
 from auditpipe.cli.spool_view import describe, row, table, text_line
 from auditpipe.pipeline.query import moment
 from auditpipe.pipeline.visible import json_bytes, printable
@@ -87,17 +88,23 @@ def _selection_options(function: _Command) -> _Command:
     return call
 
 
-@click.group("spool", short_help="Events on this machine: list, show, drain, replay.")
+@click.group()
 def command() -> None:
     """What the spool of this machine holds: events that wait for the shipper, and acknowledged ones, kept for a time.
 
     Each process that emits has a folder in it. It sends its own events, and those that dead processes left. These
     commands read beside it; `drain` and `replay` send.
+
+    \b
+    Examples:
+      auditpipe spool list
+      auditpipe spool show --waiting
+      auditpipe spool drain
     """
 
 
 @command.command("list", short_help="Each writer's folder: whose it is, what waits, what is kept.")
-@click.option("--output", "-o", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@output_option("table", "json")
 @_spool_options(sends=False)
 def list_(output: str, settings: Settings) -> None:
     """Each writer's folder: whose it is, how much waits, how much is acknowledged and kept, how old, how damaged.
@@ -109,6 +116,7 @@ def list_(output: str, settings: Settings) -> None:
     returned.
 
     \b
+    Examples:
       auditpipe spool list
       auditpipe spool list --spool-dir /var/lib/accounts/spool -o json
     """
@@ -132,13 +140,14 @@ def list_(output: str, settings: Settings) -> None:
 @click.argument("folder", required=False, metavar="[FOLDER]")
 @_selection_options
 @click.option("--waiting", is_flag=True, help="Only what is not acknowledged.")
-@click.option("--output", "-o", type=click.Choice(["text", "ndjson"]), default="text", show_default=True)
+@output_option("text", "ndjson")
 @_spool_options(sends=False)
 def show(folder: str | None, selection: "Selection", waiting: bool, output: str, settings: Settings) -> None:
     """The events in one folder of `auditpipe spool list`, or in all: id, time, action, stream/sequence, and whether
     they are acknowledged or wait. ndjson: the stored documents, a document a line.
 
     \b
+    Examples:
       auditpipe spool show --waiting
       auditpipe spool show 019d2b7c-4c1e-7d52-8c5b-0f4be2a4f6c1 -o ndjson | jq .message
       auditpipe spool show --stream 019d2b7c-4c1e-7d52-8c5b-0f4be2a4f6c2 --from 40 --to 60
@@ -173,6 +182,7 @@ def drain(timeout: float, watch: bool, settings: Settings) -> None:
     unit comes along: docs/spool.md). Root acts as the user whose spool it is.
 
     \b
+    Examples:
       auditpipe spool drain
       auditpipe spool drain --timeout 600 --forward 10.0.0.7:24224
       auditpipe spool drain --watch
@@ -202,6 +212,7 @@ def replay(selection: "Selection", timeout: float, settings: Settings) -> None:
     3 if not all were acknowledged.
 
     \b
+    Examples:
       auditpipe spool replay --stream 019d2b7c-4c1e-7d52-8c5b-0f4be2a4f6c2 --from 40 --to 60
       auditpipe spool replay --since 2h
     """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auditpipe.cli.commands.up import local_settings
+from auditpipe.cli.options import output_option, stack_home
 from auditpipe.cli.spooled import count as count_spooled
 from auditpipe.pipeline.visible import pad, printable
 from auditpipe.schemas.errors import AuditpipeError, SpoolError
@@ -38,9 +39,9 @@ class _Numbers:
     held_up: dict[str, str]
 
 
-@click.command("status", short_help="What runs, and what waits.")
-@click.option("--output", "-o", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--home", metavar="DIR", help="Whose stack.  [default: AUDITPIPE_HOME, else in XDG_STATE_HOME]")
+@click.command()
+@output_option("text", "json")
+@stack_home("Whose stack.")
 def command(output: str, home: str | None) -> int:
     """Each part of the local stack: whether it runs, since when and where; how many events are where, and why.
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from auditpipe.cli import table, terminal
-from auditpipe.cli.options import PSEUDONYM_KEYS, connection_options, filter_options, with_pseudonyms
+from auditpipe.cli.options import PSEUDONYM_KEYS, connection_options, filter_options, output_option, with_pseudonyms
 from auditpipe.cli.signals import Interrupted, until_interrupted
 from auditpipe.pipeline.client import connect, tool_id
 from auditpipe.pipeline.query import Filters
@@ -20,9 +20,9 @@ from auditpipe.schemas.settings import Settings
 LONGEST_PAUSE = 10.0
 
 
-@click.command("tail", short_help="Follow events as they arrive.")
+@click.command()
 @filter_options(until=False)
-@click.option("--output", "-o", type=click.Choice(["table", "ndjson"]), default="table", show_default=True)
+@output_option("table", "ndjson")
 @click.option(
     "--interval", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Seconds between looks."
 )
@@ -34,6 +34,7 @@ def command(settings: Settings, filters: Filters, output: str, interval: float) 
     away, tail waits for it and goes on where it was.
 
     \b
+    Examples:
       auditpipe tail
       auditpipe tail --since 1h --outcome failure
       auditpipe tail --action 'user.*.exported' -o ndjson

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from auditpipe.cli.options import stack_home
 from auditpipe.pipeline.visible import printable
+from auditpipe.schemas import ports
 from auditpipe.schemas.errors import UsageError
 from auditpipe.schemas.settings import Settings, load
 
@@ -19,7 +21,13 @@ if TYPE_CHECKING:
     from auditpipe.pipeline.local.watch import Watch
 
 _DRAIN_SECONDS = 30.0
-_PORT = click.IntRange(1, 65535)
+
+
+def _port(flag: str, default: int, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """None where it is not given: what runs, or died, keeps its port (`UpOptions`)."""
+    return click.option(
+        flag, type=click.IntRange(1, 65535), show_default=f"as it runs already, else {default}", help=text
+    )
 
 
 def stack_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,9 +56,9 @@ def stack_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _OPTIONS = (
-    click.option("--port", type=_PORT, help="OpenSearch's.  [default: 9200]"),
-    click.option("--forward-port", type=_PORT, help="The shipper's, for emitters.  [default: 24224]"),
-    click.option("--metrics-port", type=_PORT, help="The shipper's, for Prometheus.  [default: 24280]"),
+    _port("--port", ports.OPENSEARCH, "OpenSearch's."),
+    _port("--forward-port", ports.FORWARD, "The shipper's, for emitters."),
+    _port("--metrics-port", ports.METRICS, "The shipper's, for Prometheus."),
     click.option("--heap", default="1g", show_default=True, metavar="SIZE", help="OpenSearch's heap, such as 768m."),
     click.option(
         "--shipper",
@@ -60,14 +68,12 @@ _OPTIONS = (
         help="auto: Fluent Bit where there is one, else the relay.",
     ),
     click.option("--no-console", "console", flag_value=False, default=True, help="Without the web page."),
-    click.option("--console-port", type=_PORT, help="The web page's, where Admins look.  [default: 24800]"),
-    click.option(
-        "--home", metavar="DIR", help="Where its state goes.  [default: AUDITPIPE_HOME, else in XDG_STATE_HOME]"
-    ),
+    _port("--console-port", ports.CONSOLE, "The web page's, where Admins look."),
+    stack_home("Where its state goes."),
 )
 
 
-@click.command("up", short_help="Start OpenSearch, a shipper and the console on this machine.")
+@click.command()
 @stack_options
 def command(home: str | None, options: "UpOptions") -> None:
     """Start OpenSearch, a shipper, the dead-letter replayer and the console on this machine, and provision them.

@@ -8,7 +8,7 @@ import click
 
 from auditpipe.cli import terminal
 from auditpipe.cli.local_spool import LocalSpool
-from auditpipe.cli.options import PSEUDONYM_KEYS, connection_options, filter_options, with_pseudonyms
+from auditpipe.cli.options import PSEUDONYM_KEYS, connection_options, filter_options, output_option, with_pseudonyms
 from auditpipe.cli.progress import bar
 from auditpipe.pipeline import verify_file, verify_index
 from auditpipe.pipeline.client import connect, tool_id
@@ -38,7 +38,7 @@ _MEANING = {
 }
 
 
-@click.command("verify", short_help="Prove that nothing is lost, doubled or altered.")
+@click.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @filter_options()
 @click.option(
@@ -64,7 +64,7 @@ _MEANING = {
 @click.option(
     "--manifest", "manifest_file", type=click.Path(path_type=Path), help="Of FILE, if not FILE.manifest.json."
 )
-@click.option("--output", "-o", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option("text", "json")
 @connection_options(also=(PSEUDONYM_KEYS,))
 def command(
     settings: Settings,
@@ -83,6 +83,7 @@ def command(
     filter only the hashes of what is found can be. A cut-off end of a stream is not seen, nor a stream gone whole.
 
     \b
+    Examples:
       auditpipe verify
       auditpipe verify --since 2026-01 --until 2026-02 -o json
       auditpipe verify january.ndjson

@@ -13,6 +13,7 @@ from auditpipe.dashboards.console.app import application
 from auditpipe.dashboards.console.proxy import Proxy
 from auditpipe.dashboards.console.visit import Console, Record
 from auditpipe.pipeline.private import read_private
+from auditpipe.schemas import ports
 from auditpipe.schemas.errors import NotFinished, SettingsError
 from auditpipe.schemas.settings import Settings, is_loopback
 
@@ -26,7 +27,7 @@ class Listen:
     """`public_url`: how people reach it, where that is not its own address (a name, a proxy in front of it)."""
 
     host: str = "127.0.0.1"
-    port: int = 24800
+    port: int = ports.CONSOLE
     cert_file: Path | None = None
     key_file: Path | None = None
     public_url: str | None = None

@@ -17,7 +17,6 @@ from auditpipe.pipeline.local.shipper import auditpipe_command, check_alive, env
 from auditpipe.schemas.errors import NotFinished
 
 NAME = "console"
-DEFAULT_PORT = 24800
 START_TIMEOUT_S = 30.0
 #: What the extra `console` brings.
 _PACKAGES = ("jinja2", "starlette", "uvicorn")

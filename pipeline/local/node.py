@@ -15,6 +15,7 @@ from auditpipe.pipeline.local.files import make_private, write_private
 from auditpipe.pipeline.local.home import UNPRIVILEGED, Home
 from auditpipe.pipeline.local.java import command, java
 from auditpipe.pipeline.local.readiness import Admin, Shards
+from auditpipe.schemas import ports
 from auditpipe.schemas.identity import INDEX_PATTERN
 
 NAME = "opensearch"
@@ -28,7 +29,7 @@ _POLL_S = 0.2
 class NodeOptions:
     """What of the node can be chosen. `settings` are further ones of OpenSearch's, as `name=value`."""
 
-    port: int = 9200
+    port: int = ports.OPENSEARCH
     heap: str = "1g"
     settings: tuple[str, ...] = ()
 

@@ -12,6 +12,7 @@ from auditpipe.pipeline.local import process
 from auditpipe.pipeline.local.home import Home
 from auditpipe.pipeline.local.preflight import check_port
 from auditpipe.pipeline.local.profiles import SHIPPER
+from auditpipe.schemas import ports
 from auditpipe.schemas.errors import NotFinished, SettingsError
 from auditpipe.schemas.settings import Settings, read_secret
 
@@ -27,8 +28,8 @@ _POLL_S = 0.05
 class ShipperOptions:
     """`kind` is auto, fluent-bit or relay; auto takes the Fluent Bit that the settings or PATH name, else the relay."""
 
-    port: int = 24224
-    metrics_port: int = 24280
+    port: int = ports.FORWARD
+    metrics_port: int = ports.METRICS
     kind: str = "auto"
 
 

@@ -20,6 +20,7 @@ from auditpipe.pipeline.local.node import NodeOptions
 from auditpipe.pipeline.local.preflight import check_path
 from auditpipe.pipeline.local.shipper import ShipperOptions
 from auditpipe.pipeline.local.watch import Watch
+from auditpipe.schemas import ports
 from auditpipe.schemas.errors import NotFinished, SettingsError, UsageError
 from auditpipe.schemas.settings import Settings
 
@@ -153,7 +154,7 @@ def _console_port(home: Home, options: UpOptions) -> int | None:
         return None
     if options.console_port is not None:
         console.check(options.console_port)
-    return options.console_port or _last_port(home, console.NAME) or console.DEFAULT_PORT
+    return options.console_port or _last_port(home, console.NAME) or ports.CONSOLE
 
 
 def _console_at(home: Home, port: int, spool: Path, watch: Watch) -> Console:

@@ -76,7 +76,8 @@ def test_a_missing_package_names_the_extra_that_brings_it(
 
 def test_help_lists_every_command_and_imports_none() -> None:
     code = "import sys; from auditpipe.cli.entry import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True)
+    wide = environment(COLUMNS="120")  # so that no row is broken
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=wide, check=True)
     for name, text in COMMANDS.items():
         assert re.search(rf"^  {name} +{re.escape(text)}$", done.stdout, re.MULTILINE)
     assert "opensearchpy" not in done.stderr
@@ -100,13 +101,10 @@ def test_search_pays_for_click_and_opensearch_py_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_loads_and_its_help_has_an_example(name: str) -> None:
+def test_every_command_of_the_table_loads(name: str) -> None:
     found = cli.get_command(click.Context(cli), name)
     assert found is not None
-    assert found.name == name
-    parts = found.commands if isinstance(found, click.Group) else {"": found}
-    for part, command in parts.items():
-        assert f"auditpipe {name} {part}".strip() in (command.help or "")
+    assert (found.name, found.short_help) == (name, COMMANDS[name])
 
 
 def test_an_unknown_command_names_the_nearest() -> None:

@@ -11,6 +11,7 @@ import pytest
 from auditpipe.pipeline.local import console, process, stack
 from auditpipe.pipeline.local.home import Home
 from auditpipe.pipeline.local.stack import Part, State, UpOptions
+from auditpipe.schemas import ports
 from auditpipe.schemas.errors import NotFinished
 from tests.conftest import free_port
 
@@ -62,7 +63,7 @@ def test_without_its_packages_up_says_how_to_get_them(home: Home, monkeypatch: p
 
 def test_none_is_wanted_unless_asked_for(home: Home) -> None:
     assert stack._console_port(home, UpOptions()) is None
-    assert stack._console_port(home, UpOptions(console=True)) == console.DEFAULT_PORT
+    assert stack._console_port(home, UpOptions(console=True)) == ports.CONSOLE
 
 
 @pytest.mark.parametrize(
