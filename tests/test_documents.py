@@ -32,7 +32,8 @@ def test_python_examples_run(name: str, code: str, tmp_path: Path, monkeypatch: 
 
 @pytest.mark.opensearch
 def test_every_command_of_the_readme_runs_as_it_stands(stack, tmp_path, monkeypatch) -> None:
-    """In their order, on a stack as the demo leaves it. `doctor` may find that a test's node is small."""
+    """In their order, on a stack as the demo leaves it. `doctor` may find that a test's node is small, and `verify`
+    what other tests have planted on it."""
     monkeypatch.chdir(tmp_path)
     lines = [line[2:] for name, text in blocks("console") if name.startswith("README") for line in text.splitlines()]
     assert len(lines) > 8

@@ -3,7 +3,7 @@
 import pytest
 from jsonschema import Draft202012Validator
 
-from auditpipe.schemas import privacy, privacy_document, published
+from auditpipe.schemas import generated_part, privacy, privacy_document, published
 from auditpipe.schemas.event import Event
 from auditpipe.schemas.secrets import has_secret_word
 
@@ -28,7 +28,7 @@ def test_no_field_of_the_event_itself_is_secret() -> None:
 
 
 def test_the_document_has_the_table_of_all_fields_between_its_marks() -> None:
-    text = f"before\n{privacy_document.BEGIN}\nold\n{privacy_document.END}\nafter\n"
+    text = f"before\n{generated_part.BEGIN}\nold\n{generated_part.END}\nafter\n"
     made = privacy_document.with_table(text)
     assert made.startswith("before\n") and made.endswith("\nafter\n") and "\nold\n" not in made
     assert all(f"`{path}`" in made for path in privacy.CLASSES)
