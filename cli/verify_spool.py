@@ -9,7 +9,7 @@ from auditpipe.schemas.errors import SpoolError
 
 
 class LocalSpool:
-    """Answers for `pipeline.verify_view.Terms`. What can't be read is said once, on stderr."""
+    """Answers for `pipeline.verify.view.Terms`. What can't be read is said once, on stderr."""
 
     def __init__(self, spool: Path) -> None:
         self._spool = spool

@@ -6,7 +6,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from auditpipe.pipeline import cluster_settings, rest, who_looked
+from auditpipe.pipeline import auditlog_template, cluster_settings, rest
 from auditpipe.pipeline.plan import Request, State, Step
 from auditpipe.pipeline.retention import index as records_index
 from auditpipe.pipeline.retention import ledger
@@ -16,7 +16,7 @@ from auditpipe.schemas import mapping
 from auditpipe.schemas.identity import ALIAS, INDEX_PATTERN, INDEX_PREFIX, RECORDS_INDEX, month_of
 
 TEMPLATE = ALIAS
-PRIORITY = who_looked.PRIORITY
+PRIORITY = auditlog_template.PRIORITY
 #: Made ahead of the running month, so that a year without provisioning stops nothing.
 MONTHS_AHEAD = 12
 
@@ -44,7 +44,7 @@ class Cluster:
     records: Mapping[str, Any] | None = None
     removed: Mapping[str, str] = field(default_factory=dict)
     #: The template of the node's own audit log, and its days.
-    who_looked: Mapping[str, Any] | None = None
+    auditlog: Mapping[str, Any] | None = None
     days: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -56,7 +56,7 @@ def read(client: OpenSearch) -> Cluster:
     settings = rest.get(client, "/_cluster/settings", include_defaults="true", flat_settings="true") or {}
     return Cluster(
         template=templates.pop(TEMPLATE, None),
-        who_looked=templates.pop(who_looked.TEMPLATE, None),
+        auditlog=templates.pop(auditlog_template.TEMPLATE, None),
         days=rest.get(client, f"/{WHO_LOOKED_PATTERN}", expand_wildcards="all") or {},
         other_templates=templates,
         indices=rest.get(client, f"/{INDEX_PATTERN}", expand_wildcards="all", flat_settings="true") or {},
@@ -86,7 +86,7 @@ def steps(cluster: Cluster, sizes: Sizes, wanted: list[Month], now_ns: int) -> l
         *_foreign_names(cluster.names),
         _template(cluster, sizes),
         _records(cluster),
-        _who_looked(cluster),
+        _auditlog(cluster),
         *_months(cluster, sizes, wanted, index_name(month_of(now_ns))),
     ]
 
@@ -153,13 +153,13 @@ def _records(cluster: Cluster) -> Step:
     return records_index.step(found, [] if found is None else list(differences(wanted, found.get("mappings", {}))))
 
 
-def _who_looked(cluster: Cluster) -> Step:
-    if (other := who_looked.conflict(cluster.other_templates)) is not None:
+def _auditlog(cluster: Cluster) -> Step:
+    if (other := auditlog_template.conflict(cluster.other_templates)) is not None:
         sentence = f"index template {other!r} goes over ours for {WHO_LOOKED_PATTERN}: lower its priority"
-        return Step("template", who_looked.TEMPLATE, State.CONFLICT, sentence)
-    found = cluster.who_looked
-    differing = [] if found is None else list(differences(who_looked.body(), _as_written(found)))
-    return who_looked.step(found, differing, cluster.days)
+        return Step("template", auditlog_template.TEMPLATE, State.CONFLICT, sentence)
+    found = cluster.auditlog
+    differing = [] if found is None else list(differences(auditlog_template.body(), _as_written(found)))
+    return auditlog_template.step(found, differing, cluster.days)
 
 
 def _removed(client: OpenSearch) -> Iterator[tuple[str, str]]:

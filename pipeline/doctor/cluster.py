@@ -12,22 +12,10 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from auditpipe.pipeline import (
-    doctor_people,
-    doctor_retention,
-    doctor_rules,
-    doctor_shipper,
-    principals,
-    provision,
-    rest,
-    writeonce,
-)
-from auditpipe.pipeline.check import Check as Check
-from auditpipe.pipeline.check import Level as Level
-from auditpipe.pipeline.check import finding as finding
-from auditpipe.pipeline.check import ok as ok
-from auditpipe.pipeline.check import warn as warn
+from auditpipe.pipeline import principals, provision, rest, writeonce
 from auditpipe.pipeline.client import connect, tool_id
+from auditpipe.pipeline.doctor import people, retention, rules, shipper
+from auditpipe.pipeline.doctor.check import Check, finding, ok, warn
 from auditpipe.pipeline.plan import Plan, State
 from auditpipe.pipeline.roles import WHO_LOOKED_PATTERN
 from auditpipe.pipeline.writeonce import WriteOnce
@@ -71,11 +59,11 @@ def examine(settings: Settings, reader: Settings | None = None) -> Iterator[Chec
     for check in (_certificate, _security, _health, _closed, _disk, _blocks, _pipelines, _settings, _who_looked):
         yield from _guarded(check.__name__.strip("_").replace("_", " "), check(settings, client))
     if reader is not None:
-        yield from _guarded("shipper's sign-in", doctor_shipper.sign_in(reader))
+        yield from _guarded("shipper's sign-in", shipper.sign_in(reader))
     yield from _guarded("write-once", _write_once(settings, client, reader))
     yield from _guarded("provisioning", _provisioned(client))
     yield from _guarded("access", _people(client))
-    yield from _guarded("retention", doctor_retention.examine(settings, client))
+    yield from _guarded("retention", retention.examine(settings, client))
 
 
 def _guarded(name: str, checks: Iterator[Check]) -> Iterator[Check]:
@@ -181,7 +169,7 @@ def _blocks(settings: Settings, client: OpenSearch) -> Iterator[Check]:
     path = f"/{INDEX_PATTERN}/_settings/index.blocks.*"
     indices = rest.get(client, path, flat_settings="true", expand_wildcards="all") or {}
     blocked: dict[str, list[str]] = {}
-    shut = {(index, "index.blocks.write") for index in doctor_retention.kept_shut(client)}
+    shut = {(index, "index.blocks.write") for index in retention.kept_shut(client)}
     for layer, found in layers.items():
         for key, value in found.items():
             if key.startswith("cluster.blocks.") and value == "true":
@@ -238,8 +226,8 @@ def _settings(settings: Settings, client: OpenSearch) -> Iterator[Check]:
 
 def _people(client: OpenSearch) -> Iterator[Check]:
     found = principals.read(client)
-    yield from doctor_people.examine(found)
-    yield from doctor_rules.examine(client, found)
+    yield from people.examine(found)
+    yield from rules.examine(client, found)
 
 
 def _who_looked(settings: Settings, client: OpenSearch) -> Iterator[Check]:

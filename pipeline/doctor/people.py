@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from auditpipe.pipeline import access, cluster_settings, granted, principals, purpose, roles
-from auditpipe.pipeline.check import Check, finding, ok, warn
+from auditpipe.pipeline.doctor.check import Check, finding, ok, warn
 from auditpipe.pipeline.principals import Principals
 from auditpipe.schemas.identity import ALIAS, INDEX_PATTERN, INDEX_PREFIX
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from opensearchpy import OpenSearch
 
-from auditpipe.pipeline.check import Check, finding, ok
-from auditpipe.pipeline.retention import ledger, months, removals
+from auditpipe.pipeline.doctor.check import Check, finding, ok
+from auditpipe.pipeline.retention import belief, ledger, months
 from auditpipe.pipeline.retention.signature import Trust
 from auditpipe.schemas.errors import NotAllowed
 from auditpipe.schemas.identity import RECORDS_INDEX
@@ -17,7 +17,7 @@ _NAME = "retention"
 def examine(settings: Settings, client: OpenSearch) -> Iterator[Check]:
     """A line for each thing that is odd, or one that says that nothing is."""
     trust = Trust.read(settings)
-    flaws = list(removals.every_flaw(client, trust))
+    flaws = list(belief.every_flaw(client, trust))
     for flaw in flaws:
         remedy = f"find out in security-auditlog-* who wrote to {RECORDS_INDEX}; `verify` does not believe it"
         yield finding(_NAME, flaw.detail, remedy)

@@ -11,9 +11,10 @@ from typing import Any
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import TransportError
 
-from auditpipe.pipeline import doctor_people, granted, rest
+from auditpipe.pipeline import granted, rest
 from auditpipe.pipeline.answers import reason_of
-from auditpipe.pipeline.check import Check, finding
+from auditpipe.pipeline.doctor.check import Check, finding
+from auditpipe.pipeline.doctor.people import people_of, roles_of, rules_of
 from auditpipe.pipeline.plan import Request
 from auditpipe.pipeline.principals import Principals
 from auditpipe.schemas.errors import AuditpipeError
@@ -27,10 +28,10 @@ def examine(client: OpenSearch, found: Principals) -> Iterator[Check]:
     """A finding for each role that is somebody's and whose rule on the events can't be applied. Ours, as made, can."""
     for name, role in sorted(found.roles.items()):
         made = granted.given_by(name, role)
-        people = doctor_people.people_of(found, name)
+        people = people_of(found, name)
         if not people or (made is not None and made.note != granted.ALTERED):
             continue
-        for rule in dict.fromkeys(doctor_people.rules_of(role)):
+        for rule in dict.fromkeys(rules_of(role)):
             if problem := _problem(client, found, name, rule):
                 sentence = f"the rule of the role {name} can't be applied, and {', '.join(people)} read nothing by it"
                 yield finding("access", f"{sentence}: {problem}", "put the rule right, or take the role away")
@@ -54,7 +55,7 @@ def _missing(found: Principals, name: str, wanted: set[str]) -> str:
     lacking = {
         user: wanted - set(entry.get("attributes") or ())
         for user, entry in found.users.items()
-        if name in doctor_people.roles_of(found, user)
+        if name in roles_of(found, user)
     }
     told = [f"{user} has no attribute {', '.join(sorted(names))}" for user, names in sorted(lacking.items()) if names]
     return "; ".join(told)

@@ -7,8 +7,8 @@ import socket
 from collections.abc import Iterator
 
 from auditpipe.pipeline import rest
-from auditpipe.pipeline.check import Check, finding, ok
 from auditpipe.pipeline.client import connect, tool_id
+from auditpipe.pipeline.doctor.check import Check, finding, ok
 from auditpipe.pipeline.roles import WRITER
 from auditpipe.schemas.errors import NotAllowed
 from auditpipe.schemas.settings import Settings

@@ -26,7 +26,7 @@ from auditpipe.pipeline.client import edge
 from auditpipe.pipeline.plan import Request
 from auditpipe.pipeline.query import Clause
 from auditpipe.pipeline.reader import BY_STREAM, Snapshot
-from auditpipe.pipeline.retention import holds, ledger, months, removals, scan, underway
+from auditpipe.pipeline.retention import holds, ledger, months, removed_ranges, scan, underway
 from auditpipe.pipeline.retention.holds import Hold
 from auditpipe.pipeline.retention.months import Month
 from auditpipe.pipeline.retention.scan import Scanned
@@ -128,7 +128,7 @@ class Remover:
 
     def _is_recorded(self, month: str, snapshot: Snapshot) -> bool:
         """Whether an earlier run has recorded all of it, and was ended before it had removed it."""
-        known = removals.of_index(self.client, self.trust)
+        known = removed_ranges.of_index(self.client, self.trust)
         if known is None or month not in months.commits(self.client, self.trust):
             return False
         scanned = Scanned()
@@ -245,7 +245,7 @@ class _Draft:
         """From now on the month counts as removed."""
         earlier = months.commits(self._client, self._remover.trust).get(self._month, [])
         last = MonthRemoved.model_validate(self._about)
-        doc_id = removals.month_id(self._month, len(earlier) + 1)
+        doc_id = ledger.month_id(self._month, len(earlier) + 1)
         self._add(doc_id, last)
         ledger.refresh(self._client)
         if (ledger.get(self._client, doc_id) or {}).get("record") != self.record:

@@ -1,18 +1,17 @@
 """What retention removed, for `verify` and `export`: from the index of records, or from an export's manifest."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from opensearchpy import OpenSearch
 
-from auditpipe.pipeline.retention import ledger
+from auditpipe.pipeline.retention import belief, ledger
 from auditpipe.pipeline.retention.ledger import Document
 from auditpipe.pipeline.retention.signature import Trust
-from auditpipe.pipeline.verify_event import Flaw
-from auditpipe.pipeline.verify_view import Part
+from auditpipe.pipeline.verify.event import Flaw
+from auditpipe.pipeline.verify.view import Part
 from auditpipe.schemas.errors import NotAllowed
-from auditpipe.schemas.records import HoldAdded, HoldReleased, MonthRemoved, Record, Removed, RetentionApplied
+from auditpipe.schemas.records import MonthRemoved, Record, Removed
 
 #: Batches that are kept: streams come in order, and the batches of each organization are in that order too.
 _KEPT = 64
@@ -20,18 +19,6 @@ _STREAMS_AT_ONCE = 500
 
 #: The batches that name a stream, as (id, document).
 Batches = Callable[[str], Iterable[tuple[str, Document]]]
-
-
-def believed(trust: Trust, document: Mapping[str, Any]) -> Record | str:
-    """The record, or why it is not to be believed."""
-    problem = trust.problem(document)
-    return problem if problem is not None else ledger.parse(document)
-
-
-def told(doc_id: str, document: Mapping[str, Any], problem: str) -> Flaw:
-    """The finding of a record that is not to be believed."""
-    about = document.get("month") or document.get("hold") or "nothing known"
-    return Flaw("record", f"record {doc_id} (about {about}): {problem}", time=str(document.get("@timestamp", "")))
 
 
 class Removals:
@@ -70,9 +57,9 @@ class Removals:
         return isinstance(commit, MonthRemoved) and commit.month == batch.month
 
     def _believed(self, doc_id: str, document: Document) -> Record | None:
-        found = believed(self._trust, document)
+        found = belief.believed(self._trust, document)
         if isinstance(found, str):
-            self._flaws[doc_id] = told(doc_id, document, found)
+            self._flaws[doc_id] = belief.told(doc_id, document, found)
             return None
         return found
 
@@ -121,39 +108,6 @@ def about_streams(client: OpenSearch, streams: Sequence[str]) -> list[Document] 
         return None
     named = dict.fromkeys(str(batch.get("record")) for batch in batches.values())
     return [*(commits[name] for name in named if name in commits), *batches.values()]
-
-
-def every_flaw(client: OpenSearch, trust: Trust) -> Iterator[Flaw]:
-    """All records that this reader may see and that are not to be believed."""
-    for doc_id, document in ledger.find(client):
-        if isinstance(found := believed(trust, document), str):
-            yield told(doc_id, document, found)
-        elif not _fits(found, doc_id):
-            yield told(doc_id, document, "it is stored under an id that is not its own")
-
-
-def _fits(record: Record, doc_id: str) -> bool:
-    """Whether it is stored under an id of its own: a hold added again by a copy of an old record is none."""
-    match record:
-        case HoldAdded() | HoldReleased():
-            return doc_id == hold_id(record.hold, record.number)
-        case MonthRemoved():
-            return doc_id.startswith(month_id(record.month))
-        case RetentionApplied():
-            return doc_id == record.record
-        case Removed():
-            return doc_id.startswith(f"{record.record}-")
-    return False
-
-
-def hold_id(name: str, number: int) -> str:
-    """The id of the record by which a hold was added or released."""
-    return f"hold-{name}-{number}"
-
-
-def month_id(month: str, number: int = 1) -> str:
-    """The id of the record that a month was removed. The shipper asks for the first one, and reads no other."""
-    return f"removed-{month}" if number == 1 else f"removed-{month}-{number}"
 
 
 def _streams(document: Document) -> list[str]:

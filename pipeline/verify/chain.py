@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from auditpipe.pipeline.verify_event import NOTES, Flaw, Kind, Row, nanoseconds
-from auditpipe.pipeline.verify_gap import gap
-from auditpipe.pipeline.verify_removed import Removals
-from auditpipe.pipeline.verify_view import View
+from auditpipe.pipeline.verify.event import NOTES, Flaw, Kind, Row, nanoseconds
+from auditpipe.pipeline.verify.gap import gap
+from auditpipe.pipeline.verify.removed import Removals
+from auditpipe.pipeline.verify.view import View
 from auditpipe.schemas.canonical import GENESIS
 
 #: Hashes kept of events that claim one number: enough to tell which one the next is linked to.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from auditpipe.pipeline.tabular import field as value_of
-from auditpipe.pipeline.verify_form import Form, Misfit
+from auditpipe.pipeline.verify.form import Form, Misfit
 from auditpipe.schemas.canonical import document_hash
 from auditpipe.schemas.catalogue import STREAM_CLOSED
 from auditpipe.schemas.identity import LATEST_NS, MILLISECOND, index_of, milliseconds_of, parse_time

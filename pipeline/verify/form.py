@@ -56,7 +56,7 @@ class Form:
         self._complete = catalogue is not None
         self._actions = dict(builtin() if catalogue is None else catalogue)
         self._last: dict[str, tuple[Any, BaseModel]] = {}
-        #: `event` of the last event of each action: another is like it but for its id, which `verify_event` checks.
+        #: `event` of the last event of each action: another is like it but for its id, which `verify.event` checks.
         self._events: dict[str, tuple[dict[str, Any], BaseModel]] = {}
 
     def misfit(self, document: Mapping[str, Any]) -> Misfit | None:

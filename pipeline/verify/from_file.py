@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from auditpipe.pipeline.any_json import loaded
+from auditpipe.pipeline.duplicate_keys import key_given_twice
 from auditpipe.pipeline.export import Progress
 from auditpipe.pipeline.manifest import Head, Heads, Manifest, name_of, path_beside
-from auditpipe.pipeline.retention import removals
-from auditpipe.pipeline.strict_json import key_given_twice
+from auditpipe.pipeline.retention import removed_ranges
 from auditpipe.pipeline.tabular import COLUMNS
-from auditpipe.pipeline.verify import Tally, check
-from auditpipe.pipeline.verify_event import Flaw, Row, row_of
-from auditpipe.pipeline.verify_form import Form
-from auditpipe.pipeline.verify_view import Terms, View
+from auditpipe.pipeline.verify.chain import Tally, check
+from auditpipe.pipeline.verify.event import Flaw, Row, row_of
+from auditpipe.pipeline.verify.form import Form
+from auditpipe.pipeline.verify.view import Terms, View
 from auditpipe.pipeline.visible import json_bytes
 from auditpipe.pipeline.workspace import Workspace
 from auditpipe.schemas.errors import Finding, UsageError
@@ -111,7 +111,7 @@ def _with_removed(view: View, manifest: Manifest, terms: Terms) -> View:
     """What retention removed, by the records in the manifest: each of these is signed, whatever the manifest is."""
     if not manifest.removed or terms.trust is None or not terms.trust.authorities:
         return view
-    found = removals.of_documents(manifest.removed, terms.trust)
+    found = removed_ranges.of_documents(manifest.removed, terms.trust)
     return replace(view, removed=found.parts, misrecorded=found.flaws)
 
 

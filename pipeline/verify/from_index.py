@@ -12,11 +12,11 @@ from opensearchpy import OpenSearch
 from auditpipe.pipeline.export import Progress
 from auditpipe.pipeline.query import Filters
 from auditpipe.pipeline.reader import BY_STREAM, Hit, Snapshot, ask_all_shards
-from auditpipe.pipeline.retention import removals
-from auditpipe.pipeline.verify import Tally, check
-from auditpipe.pipeline.verify_event import Flaw, Row, placed, row_of
-from auditpipe.pipeline.verify_form import Form
-from auditpipe.pipeline.verify_view import Terms, View
+from auditpipe.pipeline.retention import belief, removed_ranges
+from auditpipe.pipeline.verify.chain import Tally, check
+from auditpipe.pipeline.verify.event import Flaw, Row, placed, row_of
+from auditpipe.pipeline.verify.form import Form
+from auditpipe.pipeline.verify.view import Terms, View
 from auditpipe.pipeline.workspace import Workspace
 from auditpipe.schemas.errors import NotFinished
 from auditpipe.schemas.identity import RECORDS_INDEX
@@ -50,10 +50,10 @@ def _removed(client: OpenSearch, filters: Filters, terms: Terms) -> dict[str, An
     """How the view knows of what retention removed."""
     if terms.trust is None or not filters.keeps_streams_whole:
         return {}
-    found = removals.of_index(client, terms.trust)
+    found = removed_ranges.of_index(client, terms.trust)
     if found is None:
         return {"unrecorded": f"you may not read {RECORDS_INDEX}"}
-    every = partial(removals.every_flaw, client, terms.trust) if filters.without_times() == Filters() else found.flaws
+    every = partial(belief.every_flaw, client, terms.trust) if filters.without_times() == Filters() else found.flaws
     return {"removed": found.parts, "misrecorded": every}
 
 

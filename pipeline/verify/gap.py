@@ -3,8 +3,8 @@
 import shlex
 from collections.abc import Iterator
 
-from auditpipe.pipeline.verify_event import Flaw, Kind, Row, nanoseconds
-from auditpipe.pipeline.verify_view import View
+from auditpipe.pipeline.verify.event import Flaw, Kind, Row, nanoseconds
+from auditpipe.pipeline.verify.view import View
 from auditpipe.schemas.identity import (
     INDEX_PREFIX,
     LATEST_NS,

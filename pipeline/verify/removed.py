@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from auditpipe.pipeline.verify_event import Flaw, Row
-from auditpipe.pipeline.verify_view import Part
+from auditpipe.pipeline.verify.event import Flaw, Row
+from auditpipe.pipeline.verify.view import Part
 
 
 @dataclass(slots=True)

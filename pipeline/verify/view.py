@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from auditpipe.pipeline.verify_event import Flaw, Row
+from auditpipe.pipeline.verify.event import Flaw, Row
 from auditpipe.schemas.catalogue import Catalogue
 from auditpipe.schemas.identity import MILLISECOND, SECOND, is_event_id, milliseconds_of
 

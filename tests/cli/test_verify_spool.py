@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from auditpipe.cli.local_spool import LocalSpool
+from auditpipe.cli.verify_spool import LocalSpool
 from tests.emitters.test_archive import event, folder_of
 
 

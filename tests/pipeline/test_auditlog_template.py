@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from auditpipe.pipeline import provision, who_looked
+from auditpipe.pipeline import auditlog_template, provision
 from auditpipe.pipeline.plan import State, Step
 from tests.conftest import RealOpenSearch
 from tests.waiting import recorded, until
@@ -19,7 +19,7 @@ DAY = "security-auditlog-1999.12.31"
 
 def step(opensearch: RealOpenSearch) -> Step:
     steps = provision.plan(opensearch.client(), provision.Options()).steps
-    return next(one for one in steps if one.name == who_looked.TEMPLATE)
+    return next(one for one in steps if one.name == auditlog_template.TEMPLATE)
 
 
 def dynamic(opensearch: RealOpenSearch, index: str) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def test_headers_of_whoever_can_not_sign_in_are_on_record_and_are_no_fields(open
 
 @pytest.mark.opensearch
 def test_a_day_that_was_made_without_the_template_is_closed(opensearch: RealOpenSearch) -> None:
-    opensearch.request("DELETE", f"/_index_template/{who_looked.TEMPLATE}")
+    opensearch.request("DELETE", f"/_index_template/{auditlog_template.TEMPLATE}")
     try:
         guessed = {"audit_category": "x", "audit_request_body": "2026-11-28", "audit_rest_request_headers": {"a": "b"}}
         guessed |= {"audit_transport_headers": {"x": "y"}}
@@ -83,4 +83,4 @@ def test_a_day_that_was_made_without_the_template_is_closed(opensearch: RealOpen
     ],
 )
 def test_a_template_that_goes_over_ours_is_a_conflict(patterns: list[str], priority: int, expected: str | None) -> None:
-    assert who_looked.conflict({"theirs": {"index_patterns": patterns, "priority": priority}}) == expected
+    assert auditlog_template.conflict({"theirs": {"index_patterns": patterns, "priority": priority}}) == expected

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditpipe.pipeline import doctor, doctor_shipper
-from auditpipe.pipeline.doctor import Level
+from auditpipe.pipeline.doctor import cluster, shipper
+from auditpipe.pipeline.doctor.check import Level
 from auditpipe.pipeline.local import certificates
 from auditpipe.schemas.settings import load
 
@@ -17,7 +17,7 @@ from auditpipe.schemas.settings import load
 @pytest.fixture
 def examine(opensearch):
     def examine(settings=None, reader=opensearch.shipper):
-        return list(doctor.examine(settings or opensearch.admin, reader))
+        return list(cluster.examine(settings or opensearch.admin, reader))
 
     return examine
 
@@ -59,7 +59,7 @@ def test_write_once_can_not_be_tried_with_the_admin_certificate_alone(examine):
 @pytest.mark.opensearch
 def test_what_someone_may_not_look_at_is_said(opensearch):
     """Silence would look like health."""
-    checks = list(doctor.examine(opensearch.super_admin))
+    checks = list(cluster.examine(opensearch.super_admin))
     assert findings(checks) == {}
     told = not_ok(checks)
     assert {"health", "disk", "blocks", "provisioning"} <= set(told)
@@ -109,7 +109,7 @@ def test_a_setting_that_lets_months_be_made_with_a_guessed_mapping_is_found(open
 @pytest.mark.opensearch
 def test_wrong_credentials_are_the_only_finding(opensearch, tmp_path):
     (tmp_path / "password").write_text("wrong\n")
-    (found,) = doctor.examine(opensearch.settings("superadmin", tmp_path / "password"))
+    (found,) = cluster.examine(opensearch.settings("superadmin", tmp_path / "password"))
     assert found.level is Level.FINDING
     assert found.name == "cluster"
 
@@ -119,7 +119,7 @@ def test_a_cluster_out_of_reach_is_the_only_finding():
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
     settings = load({"url": f"https://127.0.0.1:{port}", "username": "a", "password": "b"}, environment={"HOME": "/"})
-    (found,) = doctor.examine(settings)
+    (found,) = cluster.examine(settings)
     assert found.level is Level.FINDING
     assert f"127.0.0.1:{port}" in found.sentence
 
@@ -134,7 +134,7 @@ def test_a_certificate_that_ends_soon_is_a_warning(tmp_path, monkeypatch):
         thread.start()
         url = f"https://127.0.0.1:{listener.getsockname()[1]}"
         settings = load({"url": url, "ca_file": str(made.ca)}, environment={"HOME": "/"})
-        (check,) = doctor._certificate(settings, doctor.connect(settings))
+        (check,) = cluster._certificate(settings, cluster.connect(settings))
         thread.join()
     assert check.level is Level.WARN
     assert "in 9 days" in check.sentence or "in 10 days" in check.sentence
@@ -143,17 +143,17 @@ def test_a_certificate_that_ends_soon_is_a_warning(tmp_path, monkeypatch):
 def test_a_shipper_that_does_not_listen_is_a_finding():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings = load({"forward": f"127.0.0.1:{listener.getsockname()[1]}"}, environment={"HOME": "/"})
-        assert doctor_shipper.answers(settings).level is Level.OK
-    assert doctor_shipper.answers(settings).level is Level.FINDING
+        assert shipper.answers(settings).level is Level.OK
+    assert shipper.answers(settings).level is Level.FINDING
 
 
 @pytest.mark.parametrize(
     ("mark", "free"), [("85%", 150), ("0.85", 150), ("100b", 100), ("10kb", 10_240), ("1GB", 2**30), ("nonsense", 0)]
 )
 def test_watermarks_as_opensearch_writes_them(mark, free):
-    assert doctor._must_be_free(mark, 1000) == pytest.approx(free)
+    assert cluster._must_be_free(mark, 1000) == pytest.approx(free)
 
 
 @given(st.integers(0, 100), st.integers(0, 2**50))
 def test_a_watermark_never_asks_for_more_than_the_disk(percent, total):
-    assert 0 <= doctor._must_be_free(f"{percent}%", total) <= total
+    assert 0 <= cluster._must_be_free(f"{percent}%", total) <= total

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from auditpipe.pipeline.verify import Tally, check, verdict
-from auditpipe.pipeline.verify_event import Flaw, Row, row_of
-from auditpipe.pipeline.verify_form import Form
-from auditpipe.pipeline.verify_view import View
+from auditpipe.pipeline.verify.chain import Tally, check, verdict
+from auditpipe.pipeline.verify.event import Flaw, Row, row_of
+from auditpipe.pipeline.verify.form import Form
+from auditpipe.pipeline.verify.view import View
 from auditpipe.schemas.canonical import GENESIS
 from auditpipe.schemas.catalogue import STREAM_CLOSED
 from auditpipe.schemas.identity import SECOND, new_event_id

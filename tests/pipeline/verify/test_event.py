@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from auditpipe.pipeline.verify_event import Flaw, Row, placed, row_of
-from auditpipe.pipeline.verify_form import Form
+from auditpipe.pipeline.verify.event import Flaw, Row, placed, row_of
+from auditpipe.pipeline.verify.form import Form
 from auditpipe.schemas.identity import SECOND, index_of, parse_time
 from tests.builders import START_NS, Document, event, put, seal
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from auditpipe.pipeline.verify_form import Form, Misfit
+from auditpipe.pipeline.verify.form import Form, Misfit
 from auditpipe.schemas import published
 from auditpipe.schemas.catalogue import Action, builtin
 from tests.builders import Document, event, put, seal

@@ -17,10 +17,10 @@ import pytest
 from auditpipe.pipeline.export import silent
 from auditpipe.pipeline.manifest import Heads, Manifest, path_beside
 from auditpipe.pipeline.tabular import csv_header, csv_row
-from auditpipe.pipeline.verify import Tally, verdict
-from auditpipe.pipeline.verify_event import Flaw
-from auditpipe.pipeline.verify_file import csv_findings, findings, open_export
-from auditpipe.pipeline.verify_view import Terms
+from auditpipe.pipeline.verify.chain import Tally, verdict
+from auditpipe.pipeline.verify.event import Flaw
+from auditpipe.pipeline.verify.from_file import csv_findings, findings, open_export
+from auditpipe.pipeline.verify.view import Terms
 from auditpipe.pipeline.workspace import Workspace
 from auditpipe.schemas.errors import NotFinished, UsageError
 from auditpipe.schemas.identity import DAY, SECOND, format_time

@@ -14,14 +14,14 @@ import orjson
 import pytest
 
 from auditpipe.pipeline.export import silent
-from auditpipe.pipeline.verify import Tally, verdict
-from auditpipe.pipeline.verify_event import Flaw
-from auditpipe.pipeline.verify_file import findings, open_export
-from auditpipe.pipeline.verify_view import Terms
+from auditpipe.pipeline.verify.chain import Tally, verdict
+from auditpipe.pipeline.verify.event import Flaw
+from auditpipe.pipeline.verify.from_file import findings, open_export
+from auditpipe.pipeline.verify.view import Terms
 from tests import alterations
 from tests.alterations import Alteration, Reach
 from tests.builders import Document
-from tests.pipeline.test_verify_file import exported, without_manifest
+from tests.pipeline.verify.test_from_file import exported, without_manifest
 
 #: How often each: a thousand in all.
 EACH: dict[Alteration, int] = {

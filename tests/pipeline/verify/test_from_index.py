@@ -12,10 +12,10 @@ import pytest
 
 from auditpipe.pipeline.export import silent
 from auditpipe.pipeline.query import Filters
-from auditpipe.pipeline.verify import Tally, verdict
-from auditpipe.pipeline.verify_event import Flaw
-from auditpipe.pipeline.verify_index import findings, view_of
-from auditpipe.pipeline.verify_view import Terms
+from auditpipe.pipeline.verify.chain import Tally, verdict
+from auditpipe.pipeline.verify.event import Flaw
+from auditpipe.pipeline.verify.from_index import findings, view_of
+from auditpipe.pipeline.verify.view import Terms
 from auditpipe.schemas.identity import DAY, SECOND, index_of, new_event_id, parse_time
 from auditpipe.schemas.settings import Settings
 from tests.builders import START_NS, Document, event, seal, stream

@@ -8,13 +8,13 @@ import orjson
 import pytest
 
 from auditpipe.pipeline.query import Filters
-from auditpipe.pipeline.verify_view import Terms
+from auditpipe.pipeline.verify.view import Terms
 from auditpipe.schemas.identity import index_of, parse_time
 from tests import alterations
 from tests.alterations import Alteration, Reach
 from tests.builders import Document, stream
 from tests.conftest import RealOpenSearch
-from tests.pipeline.test_verify_index import examine_as
+from tests.pipeline.verify.test_from_index import examine_as
 from tests.stored import ids, organization, store
 
 pytestmark = pytest.mark.opensearch

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from auditpipe.pipeline.verify_event import Row
-from auditpipe.pipeline.verify_gap import gap
-from auditpipe.pipeline.verify_view import View
+from auditpipe.pipeline.verify.event import Row
+from auditpipe.pipeline.verify.gap import gap
+from auditpipe.pipeline.verify.view import View
 from auditpipe.schemas.identity import new_event_id, parse_time
 
 SEPTEMBER, OCTOBER, NOVEMBER = (f"2026-{month}-15T10:00:00Z" for month in ("09", "10", "11"))
