@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from auditpipe.pipeline.cluster_settings import overlaps
-from auditpipe.pipeline.plan import Request, State, Step
-from auditpipe.pipeline.retention.index import OWNER
+from auditpipe.pipeline.ownership import OWNER, template_step
+from auditpipe.pipeline.plan import Request, Step
 from auditpipe.pipeline.roles import WHO_LOOKED_PATTERN
 
 TEMPLATE = "security-auditlog"
@@ -53,18 +53,12 @@ def conflict(templates: Mapping[str, Any]) -> str | None:
 
 def step(current: Mapping[str, Any] | None, differing: list[str], days: Mapping[str, Any]) -> Step:
     """Make or renew it, and close the days that were made without. `days`: each day's index with its `mappings`."""
-    if current is not None and current.get("_meta", {}).get("managed_by") != OWNER["managed_by"]:
-        return Step("template", TEMPLATE, State.CONFLICT, f"an index template {TEMPLATE!r} that is not auditpipe's")
     requests = [Request("PUT", f"/_index_template/{TEMPLATE}", body())] if current is None or differing else []
     open_days = {name: found.get("mappings", {}) for name, found in days.items() if _is_open(found)}
     requests += [Request("PUT", f"/{name}/_mapping", _closed(found)) for name, found in open_days.items()]
-    what = f"mapping of {WHO_LOOKED_PATTERN}"
-    if current is None:
-        return Step("template", TEMPLATE, State.CREATE, what, tuple(requests))
-    if requests:
-        changed = [*differing[:5], *(f"the fields of {name}" for name in open_days)]
-        return Step("template", TEMPLATE, State.UPDATE, f"differs in {', '.join(changed)}", tuple(requests))
-    return Step("template", TEMPLATE, State.OK, f"{what} as wanted")
+    differs = ", ".join([*differing[:5], *(f"the fields of {name}" for name in open_days)])
+    made = f"mapping of {WHO_LOOKED_PATTERN}"
+    return template_step(TEMPLATE, current, differs, tuple(requests), made=made, same=f"{made} as wanted")
 
 
 def _is_open(found: Mapping[str, Any]) -> bool:

@@ -7,10 +7,10 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from auditpipe.pipeline import auditlog_template, cluster_settings, rest
+from auditpipe.pipeline.ownership import OWNER, is_ours, template_step
 from auditpipe.pipeline.plan import Request, State, Step
 from auditpipe.pipeline.retention import index as records_index
 from auditpipe.pipeline.retention import ledger
-from auditpipe.pipeline.retention.index import OWNER
 from auditpipe.pipeline.roles import WHO_LOOKED_PATTERN
 from auditpipe.schemas import mapping
 from auditpipe.schemas.identity import ALIAS, INDEX_PATTERN, INDEX_PREFIX, RECORDS_INDEX, month_of
@@ -137,14 +137,9 @@ def _template(cluster: Cluster, sizes: Sizes) -> Step:
             sentence = f"index template {name!r} ({', '.join(overlapping)}) goes over ours: lower its priority"
             return Step("template", name, State.CONFLICT, sentence)
     put = (Request("PUT", f"/_index_template/{TEMPLATE}", body),)
-    if current is None:
-        return Step("template", TEMPLATE, State.CREATE, f"mapping, settings and alias of {INDEX_PATTERN}", put)
-    if current.get("_meta", {}).get("managed_by") != OWNER["managed_by"]:
-        return Step("template", TEMPLATE, State.CONFLICT, f"an index template {TEMPLATE!r} that is not auditpipe's")
-    changed = list(differences(body, _as_written(current)))
-    if changed:
-        return Step("template", TEMPLATE, State.UPDATE, f"differs in {_few(changed)}", put)
-    return Step("template", TEMPLATE, State.OK, f"{INDEX_PATTERN} as wanted")
+    differs = "" if current is None else _few(list(differences(body, _as_written(current))))
+    made, same = f"mapping, settings and alias of {INDEX_PATTERN}", f"{INDEX_PATTERN} as wanted"
+    return template_step(TEMPLATE, current, differs, put, made=made, same=same)
 
 
 def _records(cluster: Cluster) -> Step:
@@ -190,7 +185,7 @@ def _months(cluster: Cluster, sizes: Sizes, wanted: list[Month], running: str) -
 
 def _existing(name: str, found: Mapping[str, Any], body: Mapping[str, Any], sizes: Sizes, *, old: bool) -> Step:
     mappings = found.get("mappings", {})
-    if mappings.get("_meta", {}).get("managed_by") != OWNER["managed_by"]:
+    if not is_ours(mappings):
         return Step("index", name, State.CONFLICT, "an index under our name that auditpipe did not make")
     changed = list(differences(body["mappings"], mappings))
     if changed and old:

@@ -23,6 +23,7 @@ from opensearchpy import OpenSearch
 
 from auditpipe.pipeline import rest
 from auditpipe.pipeline.client import edge
+from auditpipe.pipeline.ownership import is_ours
 from auditpipe.pipeline.plan import Request
 from auditpipe.pipeline.query import Clause
 from auditpipe.pipeline.reader import BY_STREAM, Snapshot
@@ -199,7 +200,7 @@ class Remover:
         found = (rest.get(self.client, f"/{index}/_mapping") or {}).get(index)
         if found is None:
             raise NotFinished(f"{index} is not there any more: somebody else has removed it; see `auditpipe verify`")
-        if found["mappings"].get("_meta", {}).get("managed_by") != "auditpipe":
+        if not is_ours(found["mappings"]):
             raise Finding(f"{index} is under our name and not auditpipe's: it is left as it is")
 
 
