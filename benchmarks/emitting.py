@@ -8,9 +8,8 @@ from contextlib import contextmanager
 
 from fluent.sender import FluentSender
 
-from auditpipe.emitters import AuditLog
+from auditpipe.emitters import AuditLog, SpoolOptions
 from auditpipe.emitters.spool.writer import Fsync
-from auditpipe.emitters.spooled import SpoolOptions
 from benchmarks.figures import Figure, at_most, microseconds_each, paired
 
 COUNT, ROUNDS = 2_000, 9

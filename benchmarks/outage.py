@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from auditpipe.emitters import AuditLog
-from auditpipe.emitters.spooled import SpoolOptions
+from auditpipe.emitters import AuditLog, SpoolOptions
 from benchmarks.emitting import CHANGE, sink
 from benchmarks.figures import Figure, at_least, at_most, paired
 

@@ -1,8 +1,8 @@
 """`python -m auditpipe.cli.generate [--check]`: write every generated file, or say which are stale.
 
 The JSON Schemas and the index mappings come from the models, docs/events.md from the catalogue, docs/cli.md from the
-commands, the table in docs/privacy.md from the classes of the fields, dashboards/objects/saved-objects.ndjson from the
-code beside it.
+commands, the table in docs/settings.md from the settings, the one in docs/privacy.md from the classes of the fields,
+dashboards/objects/saved-objects.ndjson from the code beside it.
 """
 
 import json
@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from auditpipe.cli import reference
+from auditpipe.cli import reference, settings_document
 from auditpipe.dashboards.objects import build
 from auditpipe.schemas import events_document, mapping, privacy_document, published
 from auditpipe.schemas.catalogue import builtin
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMAS = ROOT / "schemas"
+#: Documents with one generated table.
+_TABLES = {"settings.md": settings_document.with_table, "privacy.md": privacy_document.with_table}
 
 
 def generated() -> Iterator[tuple[Path, str]]:
@@ -28,8 +30,9 @@ def generated() -> Iterator[tuple[Path, str]]:
     yield SCHEMAS / mapping.RECORDS_GENERATED, _json(mapping.generate_records())
     yield ROOT / "docs" / "events.md", events_document.markdown(builtin())
     yield ROOT / "docs" / "cli.md", reference.markdown()
-    privacy = ROOT / "docs" / "privacy.md"
-    yield privacy, privacy_document.with_table(privacy.read_text(encoding="utf-8"))
+    for name, with_table in _TABLES.items():
+        path = ROOT / "docs" / name
+        yield path, with_table(path.read_text(encoding="utf-8"))
     yield ROOT / "dashboards" / "objects" / build.GENERATED, build.generate()
 
 

@@ -52,8 +52,8 @@ class _Attempt:
     emitted: int = 0
 
     def emit(self, outcome: str, reason: str | None = None, **what: Any) -> None:
-        about = {"actor": self.actor, "target": self.target, "request": self.request, "details": self.why}
-        self.audit.emit(self.action, outcome=outcome, reason=reason, **about, **what)
+        what |= {"actor": self.actor, "target": self.target, "request": self.request, "details": self.why}
+        self.audit.emit(self.action, outcome=outcome, reason=reason, **what)
         self.emitted += 1
 
 

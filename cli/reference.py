@@ -25,6 +25,13 @@ def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Co
                 yield from _commands(inner, f"{path} {name}")
 
 
+def flags() -> set[str]:
+    """Every option that a command has, such as `--url`."""
+    from auditpipe.cli.main import cli
+
+    return {name for _, command in _commands(cli, "auditpipe") for option in command.params for name in option.opts}
+
+
 def _section(path: str, command: click.Command) -> str:
     arguments = [_argument(param) for param in command.params if isinstance(param, click.Argument)]
     usage = " ".join([path, "[OPTIONS]", *arguments, *(["COMMAND"] if isinstance(command, click.Group) else [])])

@@ -11,6 +11,7 @@ from auditpipe.emitters.auditlog import AuditLog
 from auditpipe.emitters.context import context
 from auditpipe.emitters.logging_handler import AuditHandler
 from auditpipe.emitters.memory import MemoryTransport
+from auditpipe.emitters.options import SpoolOptions
 from auditpipe.emitters.transport import Stats
 
-__all__ = ["AuditHandler", "AuditLog", "MemoryTransport", "Stats", "context"]
+__all__ = ["AuditHandler", "AuditLog", "MemoryTransport", "SpoolOptions", "Stats", "context"]

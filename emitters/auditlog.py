@@ -2,7 +2,6 @@
 
 import atexit
 import dataclasses
-import inspect
 import logging
 import os
 import socket
@@ -14,15 +13,18 @@ from contextlib import AbstractContextManager
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 from auditpipe.emitters import context as contexts
+from auditpipe.emitters.arguments import ARGUMENTS, EmitArguments
 from auditpipe.emitters.build import Builder, Document
 from auditpipe.emitters.concealment import concealment_key
+from auditpipe.emitters.options import SpoolOptions
 from auditpipe.emitters.pseudonyms import Pseudonyms
 from auditpipe.emitters.redaction import Redactor
 from auditpipe.emitters.sealing import NO_PARTS, Parts, Stream, check_unlinked, checked_whole, refuse_first, seal
-from auditpipe.emitters.spooled import SpoolOptions, SpoolTransport
+from auditpipe.emitters.spool.writer import Fsync
+from auditpipe.emitters.spooled import SpoolTransport
 from auditpipe.emitters.transport import Stats, Transport
 from auditpipe.emitters.turn import Turn
 from auditpipe.schemas import identity, privacy, rules, settings
@@ -51,12 +53,17 @@ class AuditLog:
     `service`, `version`, `environment`: the application. `organization`: the tenant, id or `{"id", "name"}`, unless
     a call or a context names another. `catalogue`: `auditpipe.schemas.catalogue.builtin()` unless given; `actions`:
     further ones, `Action`s or a file. `redact`: field names or dotted paths that are secret, beside the usual ones.
-    `on_failure`: `raise` or `continue`, or a mapping of action pattern to one of them (`{"*": "raise",
-    "user.*.exported": "continue"}`, the first that fits). `forward`: host:port; `forward_ca_file`: speak TLS to it,
+    `on_failure`: `raise` or `continue`, or a mapping of action pattern to one of them, of which the first that fits
+    counts (`{"user.*.exported": "raise", "*": "continue"}`). `forward`: host:port; `forward_ca_file`: speak TLS to it,
     checked against these authorities; `forward_shared_key_file`: prove a shared key to it. `spool_dir`: a folder.
     `pseudonym_key_file`: replace personal values by keyed hashes, with its keys. These come from the environment
     (AUDITPIPE_FORWARD and so on) unless given. `pseudonymize`: which, instead of the usual ones (`schemas/privacy.py`):
-    fields such as `user.email`, and `changes.NAME` and `details.NAME`.
+    fields such as `user.email`, and `changes.NAME` and `details.NAME`. `fsync`: when an event is on the disk, `off`,
+    `interval` (within a second) or `always`; `spool`: that, limits and times (`SpoolOptions`). `transport`: where
+    events go instead of a spool, such as a `MemoryTransport`. `host`: `host.name`, this machine's unless given.
+    `exit_timeout`: how many seconds `close` goes on sending.
+
+    UsageError, or a kind of it (SettingsError, CatalogueError, InvalidEvent), says which of them can't be.
     """
 
     def __init__(
@@ -76,6 +83,7 @@ class AuditLog:
         pseudonym_key_file: str | None = None,
         pseudonymize: Iterable[str] | None = None,
         spool_dir: str | Path | None = None,
+        fsync: Fsync | None = None,
         spool: SpoolOptions | None = None,
         transport: Transport | None = None,
         host: str | None = None,
@@ -102,7 +110,7 @@ class AuditLog:
         self._transport = transport or SpoolTransport(
             resolved.spool_dir,
             *resolved.forward,
-            options=spool or SpoolOptions(),
+            options=_options(spool, fsync),
             ca_file=resolved.get("forward_ca_file"),
             shared_key=settings.read_secret(resolved.get("forward_shared_key_file"), "forward_shared_key_file"),
         )
@@ -120,15 +128,8 @@ class AuditLog:
         self._closed = self._closes = False
         self._pid = os.getpid()
 
-    def emit(self, action: str, **arguments: Any) -> Event | None:
-        """Emit one event; returns it once it is in the spool.
-
-        `actor`: id, or `{"id", "name", "full_name", "email", "roles", "type"}`. `target`, each of `involved`:
-        `{"type", "id", "name"}` or `"type:id"`. `before` and `after`: states to compare (one alone: all of it came or
-        went), or ready-made `changes`: `[{"field", "before", "after"}]`. `outcome`: success, failure or unknown;
-        `reason`: as the catalogue has it. `details`: whatever else is worth keeping. `occurred_at`: an aware datetime
-        or RFC 3339 text, for backfill. `key`: an idempotency key. `organization`, `session`, `request`, `trace`, `ip`,
-        `user_agent`: go over the context.
+    def emit(self, action: str, **arguments: Unpack[EmitArguments]) -> Event | None:
+        """Emit one event; returns it once it is in the spool. `EmitArguments` says what each argument may be.
 
         InvalidEvent names the field that is wrong, UnknownAction the nearest actions, SpoolError says what the disk
         refused; with `on_failure` `continue` they are counted and logged and None is returned.
@@ -137,7 +138,7 @@ class AuditLog:
         appended when that call ends.
         """
         try:
-            return self._emit(action, arguments)
+            return self._emit(action, dict(arguments))
         except AuditpipeError as error:
             self.refuse(action, error)
         except Exception as error:  # noqa: BLE001  # what a caller's own __str__, __eq__ or __iter__ raises, and no less
@@ -347,6 +348,11 @@ class AuditLog:
             log.error("audit event %s was not taken, %d so far: %s", action, self._refused, error)
 
 
+def _options(spool: SpoolOptions | None, fsync: Fsync | None) -> SpoolOptions:
+    options = spool or SpoolOptions()
+    return options if fsync is None else dataclasses.replace(options, fsync=fsync)
+
+
 def _pseudonyms(key_file: str | None, chosen: Iterable[str] | None) -> Pseudonyms | None:
     if key_file:
         return Pseudonyms(read_keys(key_file), privacy.Chosen(privacy.DEFAULT if chosen is None else chosen))
@@ -362,15 +368,12 @@ def _policies(given: FailurePolicy | Mapping[str, FailurePolicy]) -> Mapping[str
     for pattern, policy in policies.items():
         if policy not in _POLICIES:
             raise UsageError(f"on_failure: expected raise or continue for {pattern}, got {policy!r}")
+    unused = [*policies][[*policies].index("*") + 1 :] if "*" in policies else []
+    if unused:
+        raise UsageError(f"on_failure: {unused[0]} comes after *, which fits everything: put * last")
     return policies
 
 
-ARGUMENTS = frozenset(inspect.signature(Builder.document).parameters) - {
-    "self",
-    "action_name",
-    "event_id",
-    "redacted",
-}
 _living: "weakref.WeakSet[AuditLog]" = weakref.WeakSet()
 
 

@@ -94,11 +94,12 @@ class Builder:
         actor_type, user = _actor(actor)
         audit: Document = {"schema": SCHEMA_VERSION, "actor": {"type": actor_type}}
         withheld = [name(path, "audit.redacted") for path in redacted] if redacted else []
-        what = _target(target, action)
         if session is not None:
             audit["session"] = {"id": identifier(session, "audit.session.id")}
+        what = _target(target, action)
         if what:
             audit["target"] = what
+            _add_target(user, what)
         if involved:
             audit["involved"] = [_thing(item, f"audit.involved[{index}]") for index, item in enumerate(involved)]
         concealed = reason in action.conceal_name_for
@@ -114,39 +115,18 @@ class Builder:
         if key is not None:
             audit["key"] = identifier(key, "audit.key")
 
-        event: Document = {
-            "id": event_id or identity.new_event_id(moment),
-            "kind": "event",
-            "dataset": "audit",
-            "action": action.action,
-            "category": [*action.category],
-            "type": [*action.type],
-            "outcome": outcome,
-        }
-        if reason is not None:
-            event["reason"] = reason
         document: Document = {
             "@timestamp": identity.format_time(moment),
             "message": "",
-            "event": event,
+            "event": _event(action, event_id or identity.new_event_id(moment), outcome, reason),
             "ecs": {"version": ECS_VERSION},
         }
         tenant = self.organization if organization is None else organization
         if tenant is not None:
             document["organization"] = _organization(tenant)
-        if what and what["type"] == "user" and len(what) > 1:
-            user["target"] = {**what}
-            del user["target"]["type"]
         if user:
             document["user"] = user
-        if ip is not None:
-            document["source"] = {"ip": _address(ip)}
-        if user_agent is not None:
-            document["user_agent"] = {"original": name(user_agent, "user_agent.original")}
-        if request is not None:
-            document["http"] = {"request": {"id": identifier(request, "http.request.id")}}
-        if trace is not None:
-            document["trace"] = {"id": identifier(trace, "trace.id")}
+        _add_origin(document, ip, user_agent, request, trace)
         document["service"] = self._service
         if self.host is not None:
             document["host"] = {"name": self.host}
@@ -202,6 +182,38 @@ class Builder:
             names += [f"details.{path}" for path in withheld]
             audit["details"] = details
         action.check_details(details)
+
+
+def _event(action: Action, event_id: str, outcome: str, reason: str | None) -> Document:
+    event: Document = {
+        "id": event_id,
+        "kind": "event",
+        "dataset": "audit",
+        "action": action.action,
+        "category": [*action.category],
+        "type": [*action.type],
+        "outcome": outcome,
+    }
+    if reason is not None:
+        event["reason"] = reason
+    return event
+
+
+def _add_target(user: Document, target: Document) -> None:
+    """ECS has a place of its own for a user that something is done to."""
+    if target["type"] == "user" and len(target) > 1:
+        user["target"] = {part: value for part, value in target.items() if part != "type"}
+
+
+def _add_origin(document: Document, ip: Any, user_agent: Any, request: Any, trace: Any) -> None:
+    if ip is not None:
+        document["source"] = {"ip": _address(ip)}
+    if user_agent is not None:
+        document["user_agent"] = {"original": name(user_agent, "user_agent.original")}
+    if request is not None:
+        document["http"] = {"request": {"id": identifier(request, "http.request.id")}}
+    if trace is not None:
+        document["trace"] = {"id": identifier(trace, "trace.id")}
 
 
 def _moment(occurred_at: datetime | str | None, event_id: str | None) -> int:

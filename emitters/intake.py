@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid5
 
-from auditpipe.emitters.auditlog import ARGUMENTS, AuditLog
+from auditpipe.emitters.arguments import ARGUMENTS
+from auditpipe.emitters.auditlog import AuditLog
 from auditpipe.emitters.build import Document
 from auditpipe.emitters.sealing import Stream, check_unlinked
 from auditpipe.schemas import strict_json

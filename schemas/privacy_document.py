@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
+from auditpipe.schemas.generated_part import with_part
 from auditpipe.schemas.privacy import CHOICES, CLASSES, DEFAULT, PERSONAL_NAMES
-
-BEGIN, END = "<!-- generated: make generate -->", "<!-- end of what is generated -->"
 
 #: Replaced under another name, or as copies, or named by the application.
 _BY: dict[str, str] = {
@@ -29,9 +28,7 @@ _DEFAULT_OF = {
 
 def with_table(text: str) -> str:
     """The document with the table between its marks made anew."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return "\n".join([f"{before}{BEGIN}", *_table(), f"{END}{after}"])
+    return with_part(text, _table())
 
 
 def _table() -> Iterator[str]:

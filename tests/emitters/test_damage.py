@@ -41,7 +41,7 @@ def flip(path: Path, segment: int, offset: int) -> None:
 def arrives(spool: Path, expected: set[int]) -> int:
     """Whether exactly these numbers arrive; returns how many bytes are counted as damaged."""
     with Peer() as peer, log_to(peer, spool) as audit:
-        assert audit.drain(30)
+        assert audit.drain(120)
         assert set(sequences(peer)) == expected
         return audit.stats().damaged_bytes
 

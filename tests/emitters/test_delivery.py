@@ -15,8 +15,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from auditpipe.emitters import AuditLog
-from auditpipe.emitters.spooled import SpoolOptions
+from auditpipe.emitters import AuditLog, SpoolOptions
 from auditpipe.schemas import identity
 from auditpipe.schemas.canonical import document_hash
 from tests.emitters.peer import Peer, acknowledge
@@ -134,7 +133,7 @@ def test_close_does_not_wait_for_a_peer_that_says_nothing(tmp_path: Path) -> Non
         assert not any(thread.name == "auditpipe-sender" for thread in threading.enumerate())
         peer.manner = acknowledge
         with log_to(peer, tmp_path, spool=patient) as second:
-            assert second.drain(10)
+            assert second.drain(120)
 
 
 def action(record: dict[str, Any]) -> str:
@@ -282,12 +281,12 @@ def test_multiprocessing_s_workers_lose_nothing(tmp_path: Path) -> None:
         assert child.returncode == 0
         assert len(printed) == 200
         with log_to(peer, tmp_path) as audit:
-            assert audit.drain(20)
+            assert audit.drain(120)
         assert printed <= {record["event"]["id"] for record in peer.records}
 
 
 def test_an_acknowledged_folder_is_removed_in_the_end(tmp_path: Path) -> None:
-    gone = SpoolOptions(keep_seconds=-1, orphan_interval=0.05)
+    gone = SpoolOptions(keep_seconds=0, orphan_interval=0.05)
     with Peer() as peer:
         with log_to(peer, tmp_path, spool=gone) as audit:
             audit.emit("user.login_succeeded")

@@ -113,6 +113,8 @@ def test_a_stream_that_can_t_be_closed_is_one_line(tmp_path: Path, caplog: pytes
         ({"organization": {"name": "x"}}, r"organization\.id: expected an id"),
         ({"on_failure": None}, "on_failure: expected raise, continue, or a mapping"),
         ({"on_failure": {"*": "ignore"}}, r"on_failure: expected raise or continue for \*"),
+        ({"on_failure": {"*": "raise", "user.*": "continue"}}, r"on_failure: user\.\* comes after \*"),
+        ({"fsync": "allways"}, "fsync: expected off, interval or always, got 'allways'"),
         ({"actions": [1]}, r"actions\[0\]: expected an Action"),
         ({"forward_ca_file": "/nowhere"}, "forward_ca_file: /nowhere: expected certificates"),
         ({"forward_ca_file": __file__}, "forward_ca_file: .*: expected certificates"),

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from auditpipe.emitters import AuditLog, MemoryTransport, auditlog
-from auditpipe.emitters.spooled import SpoolOptions
+from auditpipe.emitters import AuditLog, MemoryTransport, SpoolOptions, auditlog
 from auditpipe.schemas import identity
 from auditpipe.schemas.catalogue import STREAM_CLOSED
 from auditpipe.schemas.errors import InvalidEvent, LimitExceeded, SpoolError

@@ -135,7 +135,7 @@ def test_containers_that_share_a_spool_are_told_apart_by_locks(tmp_path: Path, o
                 return {record["event"]["id"] for record in list(peer.records)}
 
             for number, container in enumerate(containers):
-                assert audit.drain(20)
+                assert audit.drain(120)
                 assert len(arrived()) == 5 * number
                 os.kill(container.pid, signal.SIGKILL)  # and its child with it
                 container.wait(120)

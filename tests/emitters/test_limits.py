@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from auditpipe.emitters import SpoolOptions
 from auditpipe.emitters.adopter import Adopter
 from auditpipe.emitters.drain import drain
 from auditpipe.emitters.forward import ForwardSender
 from auditpipe.emitters.spool import folder as folders
 from auditpipe.emitters.spool import writer as writers
-from auditpipe.emitters.spooled import SpoolOptions
 from auditpipe.schemas.errors import SpoolError
 from tests.emitters.peer import Peer
 from tests.emitters.test_delivery import log_to, unused_address
@@ -59,7 +59,7 @@ def test_a_process_that_never_gets_a_thread_leaves_its_events_to_the_next(
             event = audit.emit("user.login_succeeded")
     assert event is not None
     with Peer() as peer, log_to(peer, tmp_path) as second:
-        assert second.drain(20)
+        assert second.drain(120)
         assert event.id in ids(peer)
 
 

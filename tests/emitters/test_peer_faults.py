@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgpack
 
-from auditpipe.emitters.spooled import SpoolOptions
+from auditpipe.emitters import SpoolOptions
 from tests.emitters.peer import Peer, acknowledge
 from tests.emitters.test_delivery import log_to, sequences
 from tests.waiting import until

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from auditpipe.emitters import AuditLog
+from auditpipe.emitters import AuditLog, SpoolOptions
 from auditpipe.emitters.spool import archive
-from auditpipe.emitters.spooled import SpoolOptions
 from auditpipe.schemas.errors import SpoolError
 from tests.emitters.peer import Peer
 from tests.emitters.test_delivery import log_to, never, unused_address
@@ -201,7 +200,7 @@ def test_drain_waits_for_what_others_left(tmp_path: Path) -> None:
     with log_to(unused_address(), tmp_path) as first:
         first.emit("user.user.exported")
     with Peer() as peer, log_to(peer, tmp_path) as second:
-        assert second.drain(20)
+        assert second.drain(120)
         assert "user.user.exported" in [record["event"]["action"] for record in peer.records]
     with log_to(unused_address(), tmp_path) as third:
         third.emit("user.user.exported")

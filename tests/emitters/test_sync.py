@@ -12,7 +12,6 @@ import pytest
 from auditpipe.emitters import AuditLog
 from auditpipe.emitters.spool import archive, frames, writer
 from auditpipe.emitters.spool.backlog import segment_path
-from auditpipe.emitters.spooled import SpoolOptions
 from auditpipe.schemas.errors import SpoolError
 from tests.emitters.peer import Peer
 from tests.emitters.test_delivery import unused_address
@@ -21,8 +20,7 @@ from tests.waiting import until
 
 
 def synced_log(folder: Path, fsync: writer.Fsync = "always") -> AuditLog:
-    options = SpoolOptions(fsync=fsync)
-    return AuditLog("s", forward=unused_address(), spool_dir=folder, spool=options, exit_timeout=0)
+    return AuditLog("s", forward=unused_address(), spool_dir=folder, fsync=fsync, exit_timeout=0)
 
 
 def refusing(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:

@@ -18,8 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from auditpipe.emitters import AuditLog
-from auditpipe.emitters.spooled import SpoolOptions
+from auditpipe.emitters import AuditLog, SpoolOptions
 from auditpipe.pipeline.deadletter.replay import Replayer
 from auditpipe.pipeline.doctor import cluster
 from auditpipe.pipeline.doctor.check import Level

@@ -12,8 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from auditpipe.emitters import AuditLog
-from auditpipe.emitters.spooled import SpoolOptions
+from auditpipe.emitters import AuditLog, SpoolOptions
 from auditpipe.pipeline.client import connect
 from auditpipe.schemas.identity import index_of_id
 from auditpipe.schemas.settings import load
