@@ -3,7 +3,7 @@ ARG PYTHON_VERSION=3.13
 FROM python:${PYTHON_VERSION}-slim AS build
 COPY . /source
 RUN python -m venv /opt/auditpipe \
-    && /opt/auditpipe/bin/pip install --no-cache-dir --disable-pip-version-check "/source[cli]" "cryptography>=43"
+    && /opt/auditpipe/bin/pip install --no-cache-dir --disable-pip-version-check "/source[cli]"
 
 FROM python:${PYTHON_VERSION}-slim
 COPY --from=build /opt/auditpipe /opt/auditpipe

@@ -16,14 +16,15 @@ import orjson
 from opensearchpy import OpenSearch
 
 from auditpipe.emitters import AuditLog, MemoryTransport
-from auditpipe.pipeline import export, verify_file, verify_index
+from auditpipe.pipeline import export
 from auditpipe.pipeline.client import connect
 from auditpipe.pipeline.local import stack
 from auditpipe.pipeline.local.home import Home
 from auditpipe.pipeline.local.stack import UpOptions
 from auditpipe.pipeline.query import Filters
-from auditpipe.pipeline.verify import Tally, verdict
-from auditpipe.pipeline.verify_view import Terms
+from auditpipe.pipeline.verify import from_file, from_index
+from auditpipe.pipeline.verify.chain import Tally, verdict
+from auditpipe.pipeline.verify.view import Terms
 from auditpipe.schemas.identity import index_of_id
 from auditpipe.schemas.settings import load
 from benchmarks.emitting import CHANGE
@@ -188,15 +189,15 @@ def export_rate(client: OpenSearch, folder: Path) -> float:
 
 def verify_rate(client: OpenSearch) -> float:
     start, tally, terms = time.perf_counter(), Tally(), Terms()
-    view = verify_index.view_of(client, Filters(), terms)
-    with verify_index.findings(client, Filters(), view, tally, export.silent, terms) as flaws:
+    view = from_index.view_of(client, Filters(), terms)
+    with from_index.findings(client, Filters(), view, tally, export.silent, terms) as flaws:
         assert not list(flaws)
     return _verified(tally, verdict(tally, view), start)
 
 
 def verify_file_rate(file: Path) -> float:
     start, tally = time.perf_counter(), Tally()
-    with verify_file.findings(verify_file.open_export(file), tally, export.silent, Terms()) as (view, flaws):
+    with from_file.findings(from_file.open_export(file), tally, export.silent, Terms()) as (view, flaws):
         assert not list(flaws)
     return _verified(tally, verdict(tally, view), start)
 

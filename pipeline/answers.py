@@ -6,7 +6,7 @@ from typing import Any
 
 from opensearchpy.exceptions import ConnectionError, ConnectionTimeout, SSLError, TransportError
 
-from auditpipe.pipeline.limits import ENDED
+from auditpipe.pipeline.grant_rule import ENDED
 from auditpipe.pipeline.roles import WHO_LOOKED_PATTERN
 from auditpipe.schemas.errors import AuditpipeError, BadFilter, NotAllowed, NotFinished, OutOfReach, UsageError
 from auditpipe.schemas.identity import ALIAS

@@ -18,7 +18,7 @@ from auditpipe.pipeline.client import edge, version
 from auditpipe.pipeline.manifest import Heads, Manifest, name_of, path_beside
 from auditpipe.pipeline.query import Filters
 from auditpipe.pipeline.reader import Snapshot, by_time
-from auditpipe.pipeline.retention import removals
+from auditpipe.pipeline.retention import removed_ranges
 from auditpipe.pipeline.tabular import csv_header, csv_row
 from auditpipe.pipeline.visible import json_bytes
 from auditpipe.schemas.errors import NotAllowed, NotFinished, UsageError
@@ -119,7 +119,7 @@ def stream(
         cluster=cluster,
         schemas=heads.schemas(),
         streams=heads.streams(),
-        removed=removals.about_streams(client, [head.stream for head in heads.streams()]),
+        removed=removed_ranges.about_streams(client, [head.stream for head in heads.streams()]),
     )
 
 

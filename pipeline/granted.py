@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from auditpipe.pipeline import limits, principals, roles
+from auditpipe.pipeline import grant_rule, principals, roles
 from auditpipe.pipeline.principals import Principals
 from auditpipe.pipeline.roles import IndexPermission, Role
 from auditpipe.schemas.identity import MILLISECOND, format_time
@@ -134,8 +134,8 @@ def limited_role(grant: Grant) -> Role:
     whose = "every organization" if grant.organization is None else f"organization {grant.organization}"
     end = "" if grant.until is None else f", {grant.holder} until {grant.end}"
     events = base.indices[0]
-    rule = IndexPermission(events.patterns, events.actions, dls=limits.rule_of(grant.organization, grant.until))
-    records_rule = limits.records_rule_of(grant.organization, grant.until)
+    rule = IndexPermission(events.patterns, events.actions, dls=grant_rule.rule_of(grant.organization, grant.until))
+    records_rule = grant_rule.records_rule_of(grant.organization, grant.until)
     records = IndexPermission(roles.READ_RECORDS.patterns, roles.READ_RECORDS.actions, dls=records_rule)
     title = f"{base.title} of {whose}{end}"
     return Role(grant.role_name, base.title, title, (rule, records), base.cluster, reserved=False, tenant=base.tenant)
@@ -192,7 +192,7 @@ def given_by(name: str, role: Mapping[str, Any]) -> Grant | None:
     if match is None or not principals.is_ours(role):
         return None
     word = _WORD_OF[match[1]]
-    organization, until = limits.parse_rule(role)
+    organization, until = grant_rule.parse_rule(role)
     whose = decode(match[3] or "")
     backend = whose.startswith(_BACKEND)
     expected = limited_role(Grant(whose.removeprefix(_BACKEND), word, organization, until, backend=backend))

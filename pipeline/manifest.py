@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from auditpipe.pipeline.any_json import loaded
+from auditpipe.pipeline.duplicate_keys import key_given_twice
 from auditpipe.pipeline.manifest_check import MANIFEST_VERSION, problems
-from auditpipe.pipeline.strict_json import key_given_twice
 from auditpipe.pipeline.tabular import field as value_of
 from auditpipe.pipeline.visible import json_bytes
 from auditpipe.schemas.errors import Finding, UsageError

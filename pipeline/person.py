@@ -7,7 +7,8 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from auditpipe.pipeline import access, doctor_people, granted, roles
+from auditpipe.pipeline import access, granted, roles
+from auditpipe.pipeline.doctor.people import is_foreign, roles_of
 from auditpipe.pipeline.granted import Grant
 from auditpipe.pipeline.principals import Principals, check_user_name
 from auditpipe.schemas.identity import INDEX_PATTERN, MILLISECOND, format_time
@@ -70,8 +71,8 @@ def standing(client: OpenSearch, user: str) -> Standing:
 def of(found: Principals, user: str) -> Standing:
     """The same, from what was read."""
     theirs = tuple(one for one in granted.grants_of(found) if user in granted.people_of(found.users, one))
-    held = set(doctor_people.roles_of(found, user))
-    others = tuple(sorted(name for name in held if doctor_people.is_foreign(found, name)))
+    held = set(roles_of(found, user))
+    others = tuple(sorted(name for name in held if is_foreign(found, name)))
     return Standing(user, user in found.users, theirs, others, roles.WRITER in held)
 
 

@@ -6,17 +6,17 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from auditpipe.pipeline import cluster_settings, rest, who_looked
+from auditpipe.pipeline import auditlog_template, cluster_settings, rest
+from auditpipe.pipeline.ownership import OWNER, is_ours, template_step
 from auditpipe.pipeline.plan import Request, State, Step
 from auditpipe.pipeline.retention import index as records_index
 from auditpipe.pipeline.retention import ledger
-from auditpipe.pipeline.retention.index import OWNER
 from auditpipe.pipeline.roles import WHO_LOOKED_PATTERN
 from auditpipe.schemas import mapping
 from auditpipe.schemas.identity import ALIAS, INDEX_PATTERN, INDEX_PREFIX, RECORDS_INDEX, month_of
 
 TEMPLATE = ALIAS
-PRIORITY = who_looked.PRIORITY
+PRIORITY = auditlog_template.PRIORITY
 #: Made ahead of the running month, so that a year without provisioning stops nothing.
 MONTHS_AHEAD = 12
 
@@ -44,7 +44,7 @@ class Cluster:
     records: Mapping[str, Any] | None = None
     removed: Mapping[str, str] = field(default_factory=dict)
     #: The template of the node's own audit log, and its days.
-    who_looked: Mapping[str, Any] | None = None
+    auditlog: Mapping[str, Any] | None = None
     days: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -56,7 +56,7 @@ def read(client: OpenSearch) -> Cluster:
     settings = rest.get(client, "/_cluster/settings", include_defaults="true", flat_settings="true") or {}
     return Cluster(
         template=templates.pop(TEMPLATE, None),
-        who_looked=templates.pop(who_looked.TEMPLATE, None),
+        auditlog=templates.pop(auditlog_template.TEMPLATE, None),
         days=rest.get(client, f"/{WHO_LOOKED_PATTERN}", expand_wildcards="all") or {},
         other_templates=templates,
         indices=rest.get(client, f"/{INDEX_PATTERN}", expand_wildcards="all", flat_settings="true") or {},
@@ -86,7 +86,7 @@ def steps(cluster: Cluster, sizes: Sizes, wanted: list[Month], now_ns: int) -> l
         *_foreign_names(cluster.names),
         _template(cluster, sizes),
         _records(cluster),
-        _who_looked(cluster),
+        _auditlog(cluster),
         *_months(cluster, sizes, wanted, index_name(month_of(now_ns))),
     ]
 
@@ -137,14 +137,9 @@ def _template(cluster: Cluster, sizes: Sizes) -> Step:
             sentence = f"index template {name!r} ({', '.join(overlapping)}) goes over ours: lower its priority"
             return Step("template", name, State.CONFLICT, sentence)
     put = (Request("PUT", f"/_index_template/{TEMPLATE}", body),)
-    if current is None:
-        return Step("template", TEMPLATE, State.CREATE, f"mapping, settings and alias of {INDEX_PATTERN}", put)
-    if current.get("_meta", {}).get("managed_by") != OWNER["managed_by"]:
-        return Step("template", TEMPLATE, State.CONFLICT, f"an index template {TEMPLATE!r} that is not auditpipe's")
-    changed = list(differences(body, _as_written(current)))
-    if changed:
-        return Step("template", TEMPLATE, State.UPDATE, f"differs in {_few(changed)}", put)
-    return Step("template", TEMPLATE, State.OK, f"{INDEX_PATTERN} as wanted")
+    differs = "" if current is None else _few(list(differences(body, _as_written(current))))
+    made, same = f"mapping, settings and alias of {INDEX_PATTERN}", f"{INDEX_PATTERN} as wanted"
+    return template_step(TEMPLATE, current, differs, put, made=made, same=same)
 
 
 def _records(cluster: Cluster) -> Step:
@@ -153,13 +148,13 @@ def _records(cluster: Cluster) -> Step:
     return records_index.step(found, [] if found is None else list(differences(wanted, found.get("mappings", {}))))
 
 
-def _who_looked(cluster: Cluster) -> Step:
-    if (other := who_looked.conflict(cluster.other_templates)) is not None:
+def _auditlog(cluster: Cluster) -> Step:
+    if (other := auditlog_template.conflict(cluster.other_templates)) is not None:
         sentence = f"index template {other!r} goes over ours for {WHO_LOOKED_PATTERN}: lower its priority"
-        return Step("template", who_looked.TEMPLATE, State.CONFLICT, sentence)
-    found = cluster.who_looked
-    differing = [] if found is None else list(differences(who_looked.body(), _as_written(found)))
-    return who_looked.step(found, differing, cluster.days)
+        return Step("template", auditlog_template.TEMPLATE, State.CONFLICT, sentence)
+    found = cluster.auditlog
+    differing = [] if found is None else list(differences(auditlog_template.body(), _as_written(found)))
+    return auditlog_template.step(found, differing, cluster.days)
 
 
 def _removed(client: OpenSearch) -> Iterator[tuple[str, str]]:
@@ -190,7 +185,7 @@ def _months(cluster: Cluster, sizes: Sizes, wanted: list[Month], running: str) -
 
 def _existing(name: str, found: Mapping[str, Any], body: Mapping[str, Any], sizes: Sizes, *, old: bool) -> Step:
     mappings = found.get("mappings", {})
-    if mappings.get("_meta", {}).get("managed_by") != OWNER["managed_by"]:
+    if not is_ours(mappings):
         return Step("index", name, State.CONFLICT, "an index under our name that auditpipe did not make")
     changed = list(differences(body["mappings"], mappings))
     if changed and old:

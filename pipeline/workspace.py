@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
-from auditpipe.pipeline.verify_event import Flaw, Row
+from auditpipe.pipeline.verify.event import Flaw, Row
 from auditpipe.schemas.errors import NotFinished
 
 _BATCH = 1_000

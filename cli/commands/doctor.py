@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from auditpipe.cli import spooled, terminal
+from auditpipe.cli import spool_probe, terminal
 from auditpipe.cli.options import connection_options, output_option
 from auditpipe.pipeline.visible import pad, printable
 from auditpipe.schemas.errors import SettingsError, SpoolError, SpoolFull
 from auditpipe.schemas.settings import Settings, load
 
 if TYPE_CHECKING:
-    from auditpipe.pipeline.doctor import Check
+    from auditpipe.pipeline.doctor.check import Check
 
 _COLOURS = {"ok": "green", "warn": "yellow", "finding": "red"}
 _FINDING = 1
@@ -33,7 +33,7 @@ def command(settings: Settings, output: str) -> int:
       auditpipe doctor
       auditpipe doctor --url https://os.example:9200 --ca-file ca.pem --cert-file admin.pem --key-file admin.key
     """
-    from auditpipe.pipeline.doctor import Level
+    from auditpipe.pipeline.doctor.check import Level
 
     click.echo(f"auditpipe: cluster {printable(settings.url)} (from {settings.source})", err=True)
     found = []
@@ -47,11 +47,11 @@ def command(settings: Settings, output: str) -> int:
 
 
 def _checks(settings: Settings) -> Iterator["Check"]:
-    from auditpipe.pipeline import doctor, doctor_shipper
+    from auditpipe.pipeline.doctor import cluster, shipper
 
     local = _local_reader(settings)
-    yield from doctor.examine(settings, local)
-    yield doctor_shipper.answers(settings)
+    yield from cluster.examine(settings, local)
+    yield shipper.answers(settings)
     yield _spool(settings)
     if local is not None:
         from auditpipe.pipeline.local import checks
@@ -70,11 +70,11 @@ def _local_reader(settings: Settings) -> Settings | None:
 
 
 def _spool(settings: Settings) -> "Check":
-    from auditpipe.pipeline.doctor import finding, ok, warn
+    from auditpipe.pipeline.doctor.check import finding, ok, warn
 
     try:
-        spooled.check_writable(settings.spool_dir)
-        waiting = spooled.count(settings.spool_dir)
+        spool_probe.check_writable(settings.spool_dir)
+        waiting = spool_probe.count(settings.spool_dir)
     except SpoolFull as error:
         return warn("spool", str(error), "free some of the disk, or set AUDITPIPE_SPOOL_DIR to a folder on another")
     except SpoolError as error:

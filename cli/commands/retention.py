@@ -20,7 +20,7 @@ from auditpipe.schemas.settings import Settings
 
 if TYPE_CHECKING:
     from auditpipe.pipeline.retention.months import Month
-    from auditpipe.pipeline.retention.removal import Outcome
+    from auditpipe.pipeline.retention.remove_month import Outcome
 
 _COLUMNS = ("MONTH", "EVENTS", "SIZE", "OLDEST", "NEWEST", "HELD", "STATE")
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -80,7 +80,7 @@ def apply(*, settings: Settings, keep: int, dry_run: bool, reason: str | None, y
     """
     from auditpipe.pipeline.client import connect, tool_id
     from auditpipe.pipeline.retention import months, underway
-    from auditpipe.pipeline.retention.removal import Remover
+    from auditpipe.pipeline.retention.remove_month import Remover
     from auditpipe.pipeline.retention.signature import Signer, Trust
 
     months.check_keep(keep)

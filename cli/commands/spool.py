@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from auditpipe.cli import signals, spooled, terminal
+from auditpipe.cli import signals, spool_probe, terminal
 from auditpipe.cli.options import output_option
 from auditpipe.cli.spool_view import describe, row, table, text_line
 from auditpipe.pipeline.query import moment
@@ -287,7 +287,7 @@ def _drain(adopter: "Adopter", timeout: float, settings: Settings) -> None:
 
 def _act_as_owner(settings: Settings) -> None:
     """Called last, once all is imported and the key is read: that user may be allowed neither."""
-    owner = spooled.become_owner(settings.spool_dir)
+    owner = spool_probe.become_owner(settings.spool_dir)
     if owner is not None:
         terminal.remark(printable(f"acting as user {owner}, who owns {settings.spool_dir}"))
 

@@ -10,7 +10,7 @@ import click
 
 from auditpipe.cli.commands.up import local_settings
 from auditpipe.cli.options import output_option, stack_home
-from auditpipe.cli.spooled import count as count_spooled
+from auditpipe.cli.spool_probe import count as count_spooled
 from auditpipe.pipeline.visible import pad, printable
 from auditpipe.schemas.errors import AuditpipeError, SpoolError
 from auditpipe.schemas.identity import INDEX_PATTERN
@@ -97,7 +97,7 @@ def _numbers(home: Any, parts: tuple["Part", ...], settings: Settings) -> _Numbe
 
 
 def _held_up(parts: tuple["Part", ...]) -> dict[str, str]:
-    from auditpipe.pipeline.check import Level
+    from auditpipe.pipeline.doctor.check import Level
     from auditpipe.pipeline.local import health, shipper
 
     running = [part.record for part in parts if part.name == shipper.NAME and part.running and part.record is not None]

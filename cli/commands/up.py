@@ -109,15 +109,15 @@ def bring_up(home: str | None, options: "UpOptions") -> "Stack":
 
 def _send_spooled(spool: Path, forward: str) -> None:
     """What was emitted while nobody listened, and whose process has gone, is sent now and not by the next emit."""
-    from auditpipe.cli import spooled
+    from auditpipe.cli import spool_probe
     from auditpipe.emitters import AuditLog
 
-    waiting = spooled.count(spool)
+    waiting = spool_probe.count(spool)
     if not waiting:
         return
     with AuditLog("auditpipe", forward=forward, spool_dir=spool, exit_timeout=0) as audit:
         drained = audit.drain(_DRAIN_SECONDS)
-    left = 0 if drained else spooled.count(spool)
+    left = 0 if drained else spool_probe.count(spool)
     click.echo(f"Sent {waiting - left} events that waited in {printable(str(spool))}, {left} still wait", err=True)
 
 

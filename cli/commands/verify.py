@@ -7,17 +7,17 @@ from pathlib import Path
 import click
 
 from auditpipe.cli import terminal
-from auditpipe.cli.local_spool import LocalSpool
 from auditpipe.cli.options import PSEUDONYM_KEYS, connection_options, filter_options, output_option, with_pseudonyms
 from auditpipe.cli.progress import bar
-from auditpipe.pipeline import verify_file, verify_index
+from auditpipe.cli.verify_spool import LocalSpool
 from auditpipe.pipeline.client import connect, tool_id
 from auditpipe.pipeline.query import Filters
 from auditpipe.pipeline.retention.signature import Trust
-from auditpipe.pipeline.verify import Tally, Verdict, verdict
-from auditpipe.pipeline.verify_event import Flaw
-from auditpipe.pipeline.verify_file import ExportFile
-from auditpipe.pipeline.verify_view import Terms
+from auditpipe.pipeline.verify import from_file, from_index
+from auditpipe.pipeline.verify.chain import Tally, Verdict, verdict
+from auditpipe.pipeline.verify.event import Flaw
+from auditpipe.pipeline.verify.from_file import ExportFile
+from auditpipe.pipeline.verify.view import Terms
 from auditpipe.pipeline.visible import json_bytes, printable
 from auditpipe.schemas.catalogue import builtin
 from auditpipe.schemas.errors import UsageError
@@ -112,25 +112,25 @@ def _index(settings: Settings, filters: Filters, terms: Terms, output: str) -> i
     tally = Tally()
     client = connect(settings, opaque_id=tool_id("verify"))
     filters = with_pseudonyms(filters, settings)
-    view = verify_index.view_of(client, filters, terms)
-    with verify_index.findings(client, filters, view, tally, bar("verifying"), terms) as flaws:
+    view = from_index.view_of(client, filters, terms)
+    with from_index.findings(client, filters, view, tally, bar("verifying"), terms) as flaws:
         return _print(flaws, output, lambda: (verdict(tally, view), tally))
 
 
 def _file(path: Path, manifest: Path | None, terms: Terms, output: str) -> int:
     tally = Tally()
-    export = verify_file.open_export(path, manifest)
+    export = from_file.open_export(path, manifest)
     if export.is_csv:
         return _csv(export, tally, output)
     if export.manifest is None and not export.flaws:
         terminal.remark("no manifest: an event that is missing at the end of a stream could not be seen")
-    with verify_file.findings(export, tally, bar("verifying"), terms) as (view, flaws):
+    with from_file.findings(export, tally, bar("verifying"), terms) as (view, flaws):
         return _print(flaws, output, lambda: (verdict(tally, view), tally))
 
 
 def _csv(export: ExportFile, tally: Tally, output: str) -> int:
     terminal.remark("CSV does not hold what its events' own hashes cover: only the file's hash can be checked")
-    flaws = map(tally.note, verify_file.csv_findings(export))
+    flaws = map(tally.note, from_file.csv_findings(export))
     without_findings: Verdict = "hash only" if export.manifest else "not verifiable"
     return _print(flaws, output, lambda: ("findings" if tally.findings else without_findings, tally))
 

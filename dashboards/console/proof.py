@@ -8,10 +8,10 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from auditpipe.pipeline.reader import BY_STREAM, Hit, ask_all_shards
-from auditpipe.pipeline.verify import Tally, check
-from auditpipe.pipeline.verify_event import Flaw, Row, placed, row_of
-from auditpipe.pipeline.verify_form import Form
-from auditpipe.pipeline.verify_view import Terms, View
+from auditpipe.pipeline.verify.chain import Tally, check
+from auditpipe.pipeline.verify.event import Flaw, Row, placed, row_of
+from auditpipe.pipeline.verify.form import Form
+from auditpipe.pipeline.verify.view import Terms, View
 from auditpipe.schemas.identity import LATEST_NS
 
 

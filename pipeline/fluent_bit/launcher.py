@@ -17,9 +17,7 @@ from urllib.parse import urlsplit
 from auditpipe.schemas.errors import NotFinished, SettingsError
 from auditpipe.schemas.settings import Settings
 
-#: The version that the configuration was measured with. Older ones lack `env` from files (4.0) and keeping what was
-#: rejected (4.2).
-TESTED = (5, 1, 1)
+#: Older ones lack `env` from files (4.0) and keeping what was rejected (4.2).
 OLDEST = (4, 2, 0)
 
 PASSWORD_FILE = "shipper-password"  # noqa: S105 - a file's name

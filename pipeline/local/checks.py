@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from auditpipe.pipeline.client import connect, tool_id
-from auditpipe.pipeline.doctor import Check, finding, ok, warn
+from auditpipe.pipeline.doctor.check import Check, finding, ok, warn
 from auditpipe.pipeline.fluent_bit import unkept
 from auditpipe.pipeline.local import certificates, counts, health, months, shipper, stack
 from auditpipe.pipeline.local.home import Home

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from auditpipe.pipeline.doctor import Check, finding, ok
+from auditpipe.pipeline.doctor.check import Check, finding, ok
 from auditpipe.pipeline.local.process import Record
 from auditpipe.pipeline.local.shipper import RELAY
 from auditpipe.pipeline.relay.alarm import ADVICE

@@ -16,7 +16,7 @@ from auditpipe.pipeline import template
 from auditpipe.pipeline.client import edge
 from auditpipe.pipeline.deadletter import chunkfile
 from auditpipe.pipeline.deadletter import folder as dead
-from auditpipe.pipeline.doctor_retention import kept_shut
+from auditpipe.pipeline.doctor.retention import kept_shut
 from auditpipe.pipeline.local.counts import chunks
 from auditpipe.pipeline.local.home import Home
 from auditpipe.pipeline.relay.frames import Frames, Malformed

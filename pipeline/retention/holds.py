@@ -11,7 +11,7 @@ from opensearchpy import OpenSearch
 
 from auditpipe.pipeline.query import Clause, Filters
 from auditpipe.pipeline.reader import ask_all_shards, search
-from auditpipe.pipeline.retention import ledger, removals, underway
+from auditpipe.pipeline.retention import belief, ledger, underway
 from auditpipe.pipeline.retention.signature import Signer, Trust
 from auditpipe.schemas.errors import Finding, UsageError
 from auditpipe.schemas.identity import format_time
@@ -54,9 +54,9 @@ def read(client: OpenSearch, trust: Trust) -> list[Hold]:
     """Every hold that there is or was, oldest first. Finding for a record that is not to be believed, or not read."""
     found: dict[tuple[str, int], Hold] = {}
     for doc_id, document in ledger.find(client, ledger.of_kinds("hold_added", "hold_released")):
-        record = removals.believed(trust, document)
+        record = belief.believed(trust, document)
         if isinstance(record, str):
-            raise Finding(removals.told(doc_id, document, record).detail)
+            raise Finding(belief.told(doc_id, document, record).detail)
         if isinstance(record, HoldAdded):
             found[record.hold, record.number] = Hold(record)
         elif isinstance(record, HoldReleased) and (held := found.get((record.hold, record.number - 1))):
@@ -87,7 +87,7 @@ def add(client: OpenSearch, signer: Signer, trust: Trust, wanted: tuple[str, Fil
     about = {"@timestamp": format_time(time.time_ns()), "reason": reason, "by": signer.subject}
     said = {"hold": name, "number": _next(client, name), "filter": filters.describe(), "query": filters.query()}
     record = HoldAdded.model_validate(about | said)
-    ledger.add(client, removals.hold_id(name, record.number), signer.sign(record.document()))
+    ledger.add(client, ledger.hold_id(name, record.number), signer.sign(record.document()))
     ledger.refresh(client)
     underway.wait(client, name)
     return Hold(record)
@@ -108,7 +108,7 @@ def release(client: OpenSearch, signer: Signer, trust: Trust, name: str, reason:
     added = holding[name].added
     about = {"@timestamp": format_time(time.time_ns()), "reason": reason, "by": signer.subject}
     record = HoldReleased.model_validate(about | {"hold": name, "number": added.number + 1})
-    ledger.add(client, removals.hold_id(name, record.number), signer.sign(record.document()))
+    ledger.add(client, ledger.hold_id(name, record.number), signer.sign(record.document()))
     ledger.refresh(client)
     return Hold(added, record)
 

@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from auditpipe.pipeline.ownership import OWNER, is_ours
 from auditpipe.pipeline.plan import Request, State, Step
 from auditpipe.schemas import mapping
 from auditpipe.schemas.identity import RECORDS_INDEX
-
-#: How an index of ours is known.
-OWNER = {"managed_by": "auditpipe"}
 
 
 def body() -> dict[str, Any]:
@@ -23,7 +21,7 @@ def step(found: Mapping[str, Any] | None, differing: list[str]) -> Step:
         return Step(
             "records", RECORDS_INDEX, State.CREATE, "of retention and holds", (Request("PUT", _path(), body()),)
         )
-    if found.get("mappings", {}).get("_meta", {}).get("managed_by") != OWNER["managed_by"]:
+    if not is_ours(found.get("mappings", {})):
         return Step("records", RECORDS_INDEX, State.CONFLICT, "an index of this name that auditpipe did not make")
     if differing:
         put = (Request("PUT", f"{_path()}/_mapping", body()["mappings"]),)

@@ -33,6 +33,16 @@ def parse(document: Mapping[str, Any]) -> Record | str:
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
+def hold_id(name: str, number: int) -> str:
+    """The id of the record by which a hold was added or released."""
+    return f"hold-{name}-{number}"
+
+
+def month_id(month: str, number: int = 1) -> str:
+    """The id of the record that a month was removed. The shipper asks for the first one, and reads no other."""
+    return f"removed-{month}" if number == 1 else f"removed-{month}-{number}"
+
+
 def add(client: OpenSearch, doc_id: str, document: Mapping[str, Any]) -> None:
     """Add a record under an id that none has. NotFinished if one has it, or the index is not there."""
     with edge():

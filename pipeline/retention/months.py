@@ -11,7 +11,7 @@ from opensearchpy import OpenSearch
 
 from auditpipe.pipeline import rest
 from auditpipe.pipeline.reader import ask_all_shards
-from auditpipe.pipeline.retention import holds, ledger, removals
+from auditpipe.pipeline.retention import belief, holds, ledger
 from auditpipe.pipeline.retention.holds import Hold
 from auditpipe.pipeline.retention.signature import Trust
 from auditpipe.schemas.errors import Finding, NotAllowed, NotFinished, UsageError
@@ -109,9 +109,9 @@ def commits(client: OpenSearch, trust: Trust) -> dict[str, list[MonthRemoved]]:
     """The records that a month was removed, by month. Finding for one that is not to be believed."""
     found: dict[str, list[MonthRemoved]] = {}
     for doc_id, document in ledger.find(client, ledger.of_kinds("month_removed")):
-        record = removals.believed(trust, document)
+        record = belief.believed(trust, document)
         if not isinstance(record, MonthRemoved):
-            raise Finding(removals.told(doc_id, document, str(record)).detail)
+            raise Finding(belief.told(doc_id, document, str(record)).detail)
         found.setdefault(record.month, []).append(record)
     return found
 

@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from auditpipe.pipeline.tabular import field as value_of
-from auditpipe.pipeline.verify_event import Flaw, Row, placed, row_of
-from auditpipe.pipeline.verify_form import Form
+from auditpipe.pipeline.verify.event import Flaw, Row, placed, row_of
+from auditpipe.pipeline.verify.form import Form
 from auditpipe.schemas.errors import Finding
 from auditpipe.schemas.event import Organization
 from auditpipe.schemas.records import Range

@@ -3,7 +3,7 @@
 from opensearchpy import OpenSearch
 
 from auditpipe.pipeline import reader
-from auditpipe.pipeline.retention import ledger, removals
+from auditpipe.pipeline.retention import belief, ledger
 from auditpipe.pipeline.retention.signature import Trust
 from auditpipe.schemas.errors import NoSuchEvent, NotAllowed
 from auditpipe.schemas.identity import LATEST_NS, MILLISECOND, index_of_id, milliseconds_of, month_of_index
@@ -24,12 +24,12 @@ def _removed(client: OpenSearch, settings: Settings, event_id: str) -> str:
         return ""
     month = month_of_index(index_of_id(event_id))
     try:
-        document = ledger.get(client, removals.month_id(month))
+        document = ledger.get(client, ledger.month_id(month))
     except NotAllowed:
         return ""
     if document is None:
         return ""
-    record = removals.believed(Trust.read(settings), document)
+    record = belief.believed(Trust.read(settings), document)
     if not isinstance(record, MonthRemoved) or record.month != month:
         problem = record if isinstance(record, str) else "it is about something else"
         return f"; the record that its month {month} was removed is not to be believed: {problem}"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from auditpipe.emitters import AuditLog, MemoryTransport
 from auditpipe.emitters.intake import Intake, parse
-from auditpipe.pipeline.verify_form import Form
+from auditpipe.pipeline.verify.form import Form
 from auditpipe.schemas import published
 from auditpipe.schemas.canonical import document_hash
 from auditpipe.schemas.catalogue import builtin

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from opensearchpy.exceptions import AuthorizationException
 
 from auditpipe.cli.commands.access import command
-from auditpipe.pipeline import access, granted, limits, principals
+from auditpipe.pipeline import access, grant_rule, granted, principals
 from auditpipe.pipeline.access import Grant
 from auditpipe.pipeline.client import edge
 from auditpipe.schemas.errors import AuditpipeError, Conflict, NotAllowed, UsageError
@@ -91,9 +91,9 @@ def test_a_role_of_a_backend_role_is_not_taken_for_one_of_a_user_of_that_name() 
 
 @given(TEXT.filter(bool), st.integers(min_value=0, max_value=2**42) | st.none())
 def test_a_roles_rule_tells_what_it_limits(organization: str, until: int | None) -> None:
-    rule = limits.rule_of(organization, until)
+    rule = grant_rule.rule_of(organization, until)
     end = None if until is None else until // 1000 * 1000
-    assert limits.parse_rule({"index_permissions": [{"dls": rule}]}) == (organization, end)
+    assert grant_rule.parse_rule({"index_permissions": [{"dls": rule}]}) == (organization, end)
     assert "$" not in rule
 
 

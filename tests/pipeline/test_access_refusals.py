@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from auditpipe.pipeline import access, doctor, granted, principals, rest
+from auditpipe.pipeline import access, granted, principals, rest
+from auditpipe.pipeline.doctor import cluster
+from auditpipe.pipeline.doctor.check import Level
 from auditpipe.pipeline.granted import Grant
 from auditpipe.schemas.errors import NotAllowed, UsageError
 from tests.conftest import RealOpenSearch
@@ -39,7 +41,7 @@ def test_a_mix_that_was_made_by_other_means_is_told(opensearch: RealOpenSearch) 
     direct = [{"op": "add", "path": "/opendistro_security_roles", "value": ["audit_auditor"]}]
     opensearch.request("PATCH", f"/_plugins/_security/api/internalusers/{name}", direct)
     assert all("limited and unlimited" in row["note"] for row in listed(opensearch, name))
-    found = [check.sentence for check in doctor.examine(opensearch.admin) if check.level is doctor.Level.FINDING]
+    found = [check.sentence for check in cluster.examine(opensearch.admin) if check.level is Level.FINDING]
     assert [name in sentence for sentence in found] == [True]
     assert run(opensearch, "revoke", name).return_value == 0
 
@@ -68,10 +70,10 @@ def test_a_weak_password_is_the_askers_mistake(opensearch: RealOpenSearch, tmp_p
 def test_the_shipper_in_another_role_is_found(opensearch: RealOpenSearch) -> None:
     name = opensearch.add_user("audit_writer", "audit_auditor").get("username") or ""
     try:
-        (found,) = (check for check in doctor.examine(opensearch.admin) if name in check.sentence)
+        (found,) = (check for check in cluster.examine(opensearch.admin) if name in check.sentence)
     finally:
         opensearch.request("DELETE", f"/_plugins/_security/api/internalusers/{name}")
-    assert found.level is doctor.Level.FINDING
+    assert found.level is Level.FINDING
     assert "audit_auditor" in found.sentence
 
 
@@ -89,12 +91,12 @@ def test_a_role_that_is_not_ours_and_reaches_the_events_is_told_with_its_people(
     body = {"description": "auditpipe: harmless", "index_permissions": [allowed]}
     opensearch.request("PUT", f"{api}/roles/{role}", body, settings=opensearch.super_admin)
     try:
-        assert not any(role in check.sentence for check in doctor.examine(opensearch.admin))
+        assert not any(role in check.sentence for check in cluster.examine(opensearch.admin))
         opensearch.request("PUT", f"{api}/rolesmapping/{role}", {"users": [name]}, settings=opensearch.super_admin)
-        (found,) = (check for check in doctor.examine(opensearch.admin) if role in check.sentence)
+        (found,) = (check for check in cluster.examine(opensearch.admin) if role in check.sentence)
     finally:
         opensearch.request("DELETE", f"{api}/roles/{role}")
-    assert found.level is doctor.Level.WARN
+    assert found.level is Level.WARN
     assert name in found.sentence
 
 
@@ -104,10 +106,10 @@ def test_a_pipeline_that_could_change_events_is_found(opensearch: RealOpenSearch
     index = min(opensearch.request("GET", "/audit-events-*"))
     opensearch.request("PUT", f"/{index}/_settings", {setting: "doctored"})
     try:
-        found = {check.name: check for check in doctor.examine(opensearch.admin)}["pipelines"]
+        found = {check.name: check for check in cluster.examine(opensearch.admin)}["pipelines"]
     finally:
         opensearch.request("PUT", f"/{index}/_settings", {setting: None})
-    assert found.level is doctor.Level.FINDING
+    assert found.level is Level.FINDING
     assert f"{index} ({setting} doctored)" in found.sentence
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from auditpipe.pipeline import doctor, roles
+from auditpipe.pipeline import roles
+from auditpipe.pipeline.doctor import cluster
+from auditpipe.pipeline.doctor.check import Level
 from tests.builders import Document, event
 from tests.conftest import RealOpenSearch
 from tests.pipeline.test_looked import environment
@@ -65,8 +67,8 @@ def stored(opensearch: RealOpenSearch) -> Document:
 def cause(opensearch: RealOpenSearch, role: str) -> str:
     """What `doctor` says of the role's rule."""
     said = f"the rule of the role {role} can't be applied"
-    (check,) = (one for one in doctor.examine(opensearch.admin) if said in one.sentence)
-    assert check.level is doctor.Level.FINDING and check.remedy
+    (check,) = (one for one in cluster.examine(opensearch.admin) if said in one.sentence)
+    assert check.level is Level.FINDING and check.remedy
     return check.sentence
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from opensearchpy.exceptions import NotFoundError
 
-from auditpipe.pipeline import doctor, template
-from auditpipe.pipeline.doctor import Check, Level
+from auditpipe.pipeline import template
+from auditpipe.pipeline.doctor import cluster
+from auditpipe.pipeline.doctor.check import Check, Level
 from auditpipe.schemas.identity import index_of, parse_time
 from auditpipe.schemas.settings import Settings
 from tests.builders import Document, seal, stream
@@ -71,7 +72,7 @@ def removed(opensearch: RealOpenSearch, *paths: str) -> Iterator[None]:
 
 def odd(opensearch: RealOpenSearch) -> list[Check]:
     """The lines of `doctor` that are not ok."""
-    return [check for check in doctor.examine(opensearch.admin, opensearch.shipper) if check.level is not Level.OK]
+    return [check for check in cluster.examine(opensearch.admin, opensearch.shipper) if check.level is not Level.OK]
 
 
 @dataclass(frozen=True)

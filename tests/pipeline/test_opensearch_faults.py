@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from auditpipe.emitters import AuditLog, SpoolOptions
-from auditpipe.pipeline import doctor
 from auditpipe.pipeline.deadletter.replay import Replayer
-from auditpipe.pipeline.doctor import Level
+from auditpipe.pipeline.doctor import cluster
+from auditpipe.pipeline.doctor.check import Level
 from auditpipe.pipeline.local import certificates, health
 from auditpipe.pipeline.local.process import Record
 from auditpipe.pipeline.relay.config import Limits
@@ -170,7 +170,7 @@ def test_events_wait_in_the_spool_the_cause_is_told_and_all_arrive_once(
         assert sentence.endswith(f"events wait: {fault.trouble}")
         assert "the/log" not in remedy, "a known cause has its own remedy"
         if fault.doctor:
-            findings = [c for c in doctor.examine(place.node.admin, place.writer) if c.level is Level.FINDING]
+            findings = [c for c in cluster.examine(place.node.admin, place.writer) if c.level is Level.FINDING]
             [found] = [check for check in findings if check.name == fault.doctor]
             expected = place.writer.get("username") if fault.doctor == "shipper's sign-in" else place.index
             assert str(expected) in found.sentence
@@ -252,7 +252,7 @@ def test_a_certificate_that_has_expired_is_named_and_its_renewal_is_enough(
             until(lambda: relay.metric('waiting_events{reason="unreachable"}'))
             assert "has expired" in relay.page("/healthz")[1]
             assert "has expired" in next(iter(told(relay)))
-            [found] = doctor.examine(writer)
+            [found] = cluster.examine(writer)
             assert (found.level, "has expired" in found.sentence) == (Level.FINDING, True)
             renewed = certificates.ensure(folder)
             assert renewed.renewed

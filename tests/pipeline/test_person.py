@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from auditpipe.pipeline import doctor_people, granted, roles
+from auditpipe.pipeline import granted, roles
 from auditpipe.pipeline.access import Grant
+from auditpipe.pipeline.doctor import people
 from auditpipe.pipeline.person import of, standing
 from auditpipe.pipeline.principals import Principals
 from auditpipe.schemas.errors import NotAllowed, UsageError
@@ -64,5 +65,5 @@ def test_a_role_of_a_grants_name_that_was_widened_or_mapped_by_other_means_is_a_
     wide = {"description": "auditpipe: x", **READS_ALL}
     for role, level, said in ((mine, "warn", "by other means than a grant"), (wide, "finding", "was altered by")):
         found = Principals({"audit_admin__x": role}, {"audit_admin__x": mapping}, {})
-        [check] = doctor_people.examine(found)
+        [check] = people.examine(found)
         assert (check.level.value, said in check.sentence) == (level, True), check

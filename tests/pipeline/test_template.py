@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditpipe.pipeline import cluster_settings, template, who_looked
+from auditpipe.pipeline import auditlog_template, cluster_settings, template
 from auditpipe.pipeline.plan import State, Step
 from auditpipe.pipeline.retention import index as records_index
 from auditpipe.pipeline.template import Cluster, Sizes
@@ -35,7 +35,7 @@ def cluster(**changed: Any) -> Cluster:
             cluster_settings.QUERY_LENGTH: {"defaults": "32000", "persistent": "1000"},
         },
     }
-    return Cluster(**({"who_looked": who_looked.body()} | fields | changed))
+    return Cluster(**({"auditlog": auditlog_template.body()} | fields | changed))
 
 
 def plan(found: Cluster, sizes: Sizes | None = None) -> dict[str, State]:

@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from auditpipe.dashboards.console.proof import judge
-from auditpipe.pipeline.verify_event import Row, row_of
-from auditpipe.pipeline.verify_form import Form
+from auditpipe.pipeline.verify.event import Row, row_of
+from auditpipe.pipeline.verify.form import Form
 from auditpipe.schemas.identity import index_of, parse_time
 from tests.builders import Document, bulk, event, put, stream
 from tests.conftest import RealOpenSearch

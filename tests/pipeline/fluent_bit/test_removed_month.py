@@ -10,7 +10,7 @@ from auditpipe.pipeline.deadletter.replay import Replayer
 from auditpipe.pipeline.query import Filters
 from auditpipe.pipeline.relay.transport import open_transport
 from auditpipe.pipeline.retention import holds
-from auditpipe.pipeline.retention.removal import Remover
+from auditpipe.pipeline.retention.remove_month import Remover
 from auditpipe.pipeline.retention.signature import Signer, Trust
 from auditpipe.schemas.identity import parse_time
 from tests.builders import event

@@ -9,7 +9,7 @@ import pytest
 
 from auditpipe.cli.entry import main
 from auditpipe.pipeline.deadletter.store import DeadLetters
-from auditpipe.pipeline.doctor import Check, Level
+from auditpipe.pipeline.doctor.check import Check, Level
 from auditpipe.pipeline.local import checks, counts
 from auditpipe.pipeline.local.home import Home
 from auditpipe.pipeline.relay.records import Reason, Refused

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from auditpipe.pipeline.doctor import Level
+from auditpipe.pipeline.doctor.check import Level
 from auditpipe.pipeline.local import health
 from auditpipe.pipeline.local.process import Record
 from auditpipe.pipeline.relay.alarm import ADVICE

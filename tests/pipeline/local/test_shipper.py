@@ -12,6 +12,7 @@ from auditpipe.pipeline.local.shipper import ShipperOptions
 from auditpipe.schemas.errors import SettingsError
 from auditpipe.schemas.settings import load
 from tests.conftest import free_port
+from tests.waiting import until
 
 FLUENT_BIT = os.environ.get("AUDITPIPE_FLUENT_BIT") or shutil.which("fluent-bit")
 
@@ -85,7 +86,16 @@ def test_one_that_can_not_start_is_reported_with_its_log(home, opensearch):
 
 @pytest.mark.opensearch
 def test_the_replayer_stays(home):
+    """A parked file without an event is taken away in the next round: so each of them shows that one was made."""
     record = shipper.start_replayer(home)
-    while not (home.logs / "replayer.log").read_text():
+    parked = home.dead_letters / "waiting" / "relay-2026-11-23.ndjson"
+    parked.parent.mkdir()
+
+    def taken_away():
         shipper.check_alive(record)
+        return not parked.exists()
+
+    for _ in range(2):
+        parked.touch()
+        until(taken_away)
     shipper.check_alive(record)

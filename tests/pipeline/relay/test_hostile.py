@@ -7,7 +7,6 @@ test_secured.py; memory in test_memory.py.
 import gzip
 import ssl
 from base64 import b64decode
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -20,23 +19,10 @@ import pytest
 from auditpipe.pipeline.local import certificates
 from auditpipe.pipeline.relay.config import Limits
 from auditpipe.pipeline.relay.security import Security, load_security
-from tests.pipeline.relay.fake import FakeOpenSearch, fake_opensearch
+from tests.pipeline.relay.fake import FakeOpenSearch
 from tests.pipeline.relay.running import RunningRelay, running_relay
 from tests.pipeline.relay.wire import Client, entry, message, ping, record
 from tests.waiting import until
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeOpenSearch]:
-    with fake_opensearch() as server:
-        yield server
-
-
-@pytest.fixture
-def relay(fake: FakeOpenSearch, tmp_path: Path) -> Iterator[RunningRelay]:
-    with running_relay(fake.settings, tmp_path / "dead") as running:
-        yield running
-
 
 #: A map in which a list is in a list, and so on.
 DEEP = b"\x81\xa1x" + b"\x91" * 1500 + b"\xc0"

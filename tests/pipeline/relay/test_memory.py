@@ -17,7 +17,7 @@ import pytest
 
 from auditpipe.schemas.identity import new_event_id
 from tests.conftest import free_port
-from tests.pipeline.relay.fake import FakeOpenSearch, Fault, fake_opensearch
+from tests.pipeline.relay.fake import FakeOpenSearch, Fault
 from tests.pipeline.relay.wire import START, Client, entry, message, record
 from tests.waiting import until
 
@@ -55,12 +55,6 @@ class Process:
             return client.send(message("packed", [entry(record())], "good")).acknowledgements(1) == ["good"]
         finally:
             client.close()
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeOpenSearch]:
-    with fake_opensearch() as server:
-        yield server
 
 
 @pytest.fixture

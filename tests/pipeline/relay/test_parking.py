@@ -1,7 +1,6 @@
 """An event that OpenSearch does not take yet is parked on disk, so that those behind it arrive."""
 
 import shutil
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from time import sleep
@@ -12,19 +11,13 @@ import pytest
 
 from auditpipe.pipeline.relay.alarm import waiting_for
 from auditpipe.pipeline.relay.config import Limits
-from tests.pipeline.relay.fake import FakeOpenSearch, Fault, fake_opensearch
+from tests.pipeline.relay.fake import FakeOpenSearch, Fault
 from tests.pipeline.relay.running import RunningRelay, running_relay
 from tests.pipeline.relay.wire import Client, entry, message, record
 from tests.waiting import until
 
 MISSING = {"status": 404, "error": {"type": "index_not_found_exception", "reason": "no such index"}}
 QUICK = Limits(stop=2.0, park_after=0.5, park_tries=3)
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeOpenSearch]:
-    with fake_opensearch() as server:
-        yield server
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import shutil
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -13,22 +12,10 @@ from auditpipe.pipeline.relay.config import Limits, RelayConfig
 from auditpipe.schemas.errors import NotFinished, SettingsError
 from auditpipe.schemas.settings import load
 from tests.conftest import free_port
-from tests.pipeline.relay.fake import CUT, FakeOpenSearch, Fault, fake_opensearch
+from tests.pipeline.relay.fake import CUT, FakeOpenSearch, Fault
 from tests.pipeline.relay.running import RunningRelay, running_relay
 from tests.pipeline.relay.wire import MODES, Client, entry, message, record
 from tests.waiting import until
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeOpenSearch]:
-    with fake_opensearch() as server:
-        yield server
-
-
-@pytest.fixture
-def relay(fake: FakeOpenSearch, tmp_path: Path) -> Iterator[RunningRelay]:
-    with running_relay(fake.settings, tmp_path / "dead") as running:
-        yield running
 
 
 def poison(_index: str, document: dict[str, object]) -> dict[str, object] | None:

@@ -1,6 +1,5 @@
 """An event that comes too late, for a month that retention removed: a dead letter at once, and nobody waits."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from auditpipe.pipeline.deadletter import folder as dead
 from auditpipe.pipeline.deadletter.replay import Replayer
 from auditpipe.pipeline.relay.transport import open_transport
 from tests.pipeline.deadletter.test_parked import once, park
-from tests.pipeline.relay.fake import FakeOpenSearch, fake_opensearch
+from tests.pipeline.relay.fake import FakeOpenSearch
 from tests.pipeline.relay.test_parking import MISSING, parked, start
 from tests.pipeline.relay.wire import Client, entry, message, record
 
@@ -20,10 +19,9 @@ SAID = "2026-10 was removed by retention on 2030-01-01T00:00:00.000000Z, record 
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeOpenSearch]:
-    with fake_opensearch() as server:
-        server.records["removed-2026-10"] = REMOVAL
-        yield server
+def fake(fake: FakeOpenSearch) -> FakeOpenSearch:
+    fake.records["removed-2026-10"] = REMOVAL
+    return fake
 
 
 def refuse(fake: FakeOpenSearch, answer: dict[str, Any]) -> None:

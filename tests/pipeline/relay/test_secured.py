@@ -17,7 +17,7 @@ from auditpipe.pipeline.relay.config import Limits, RelayConfig
 from auditpipe.pipeline.relay.security import Security
 from auditpipe.schemas.errors import NotAllowed, OutOfReach
 from tests.conftest import free_port
-from tests.pipeline.relay.fake import FakeOpenSearch, fake_opensearch
+from tests.pipeline.relay.fake import FakeOpenSearch
 from tests.pipeline.relay.running import RunningRelay, running_relay
 from tests.pipeline.relay.secured import KEY, Files, make_files
 from tests.pipeline.relay.wire import START, Client, digest, entry, message, ping, record
@@ -27,12 +27,6 @@ from tests.waiting import until
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return make_files(tmp_path_factory.mktemp("secrets"))
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeOpenSearch]:
-    with fake_opensearch() as server:
-        yield server
 
 
 @pytest.fixture

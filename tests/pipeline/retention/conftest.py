@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from auditpipe.cli.entry import main
-from auditpipe.pipeline.retention.removal import Remover
+from auditpipe.pipeline.retention.remove_month import Remover
 from auditpipe.pipeline.retention.signature import Signer, Trust
 from tests.conftest import RealOpenSearch
 from tests.stored import Ran, organization

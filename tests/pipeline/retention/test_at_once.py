@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from opensearchpy import OpenSearch
 
-from auditpipe.pipeline.retention import removal, underway
-from auditpipe.pipeline.retention.removal import Remover
+from auditpipe.pipeline.retention import remove_month, removed_ranges, underway
+from auditpipe.pipeline.retention.remove_month import Remover
 from auditpipe.schemas.errors import NotFinished
 from auditpipe.schemas.identity import parse_time
 from tests.builders import Document, stream
@@ -27,11 +27,11 @@ def test_who_gives_up_leaves_the_month_shut_that_another_run_has_recorded(
     opensearch: RealOpenSearch, remover: Remover, org: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store(opensearch, events("1976-05", org))
-    found, write = month(opensearch, "1976-05"), removal._Draft.write
+    found, write = month(opensearch, "1976-05"), remove_month._Draft.write
 
     def as_another_commits(self: Any, snapshot: Any) -> Any:
         with monkeypatch.context() as patched:
-            patched.setattr(removal._Draft, "write", write)
+            patched.setattr(remove_month._Draft, "write", write)
             patched.setattr(Remover, "_remove_index", ended)
             with pytest.raises(KeyboardInterrupt):
                 remover.remove(found)
@@ -40,7 +40,7 @@ def test_who_gives_up_leaves_the_month_shut_that_another_run_has_recorded(
     def ended(*_: Any) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(removal._Draft, "write", as_another_commits)
+    monkeypatch.setattr(remove_month._Draft, "write", as_another_commits)
     with pytest.raises(NotFinished, match="gives up"):
         remover.remove(found)
     assert blocked(opensearch, "1976-05")
@@ -67,7 +67,7 @@ def test_what_comes_after_the_record_where_another_run_has_lifted_the_block_is_r
     monkeypatch.setattr(underway, "announced", after_a_late_event)
     outcome = remover.remove(month(opensearch, "1976-07"))
     assert (outcome.removed, exists(opensearch, "1976-07")) == (4, False)
-    known = removal.removals.of_index(opensearch.client(), remover.trust)
+    known = removed_ranges.of_index(opensearch.client(), remover.trust)
     assert known is not None
     for document in (first[0], late[0]):
         assert known.parts(document["audit"]["stream"], 1, 1)

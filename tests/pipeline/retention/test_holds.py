@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from auditpipe.pipeline.query import Filters
-from auditpipe.pipeline.retention import holds, ledger, removal, removals, underway
-from auditpipe.pipeline.retention.removal import Remover
+from auditpipe.pipeline.retention import holds, ledger, remove_month, underway
+from auditpipe.pipeline.retention.remove_month import Remover
 from auditpipe.schemas.errors import BadFilter, Finding, NotFinished, UsageError
 from auditpipe.schemas.identity import format_time, parse_time
 from auditpipe.schemas.pseudonyms import read_keys
@@ -114,7 +114,7 @@ def test_what_is_held_while_events_are_removed_stays(
         adding.recorded()
         delete(self, lines)
 
-    monkeypatch.setattr(removal, "_DELETED_AT_ONCE", 2)
+    monkeypatch.setattr(remove_month, "_DELETED_AT_ONCE", 2)
     monkeypatch.setattr(Remover, "_delete", late)
     with released(remover, first, second):
         outcome = remover.remove(month(opensearch, "1974-09"))
@@ -165,7 +165,7 @@ def test_a_recorded_hold_that_cannot_be_run_is_named(
     said = {"hold": name, "number": 1, "filter": {}, "query": {"query_string": {"query": "foo:("}}}
     broken = HoldAdded.model_validate(about | said)
     there = month(opensearch, "1975-02")
-    ledger.add(remover.client, removals.hold_id(name, 1), remover.signer.sign(broken.document()))
+    ledger.add(remover.client, ledger.hold_id(name, 1), remover.signer.sign(broken.document()))
     ledger.refresh(remover.client)
     with released(remover, name):
         for command in (("show",), ("apply", "--keep", "1", "--yes")):

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from auditpipe.pipeline.retention import removals, scan
+from auditpipe.pipeline.retention import ledger, scan
 from auditpipe.pipeline.retention.ledger import parse
-from auditpipe.pipeline.retention.removals import of_documents
+from auditpipe.pipeline.retention.removed_ranges import of_documents
 from auditpipe.pipeline.retention.scan import Scanned
 from auditpipe.schemas.records import MonthRemoved, Record, Removed
 from tests.builders import stream
@@ -83,6 +83,6 @@ def test_every_kind_reads_back_as_it_was_written(documents: list[Any]) -> None:
 
 def test_ids_follow_from_what_a_record_says() -> None:
     """The shipper asks for the first removal of a month by its name alone."""
-    assert removals.month_id("1999-01") == "removed-1999-01"
-    assert removals.month_id("1999-01", 2) == "removed-1999-01-2"
-    assert removals.hold_id("case-1", 2) == "hold-case-1-2"
+    assert ledger.month_id("1999-01") == "removed-1999-01"
+    assert ledger.month_id("1999-01", 2) == "removed-1999-01-2"
+    assert ledger.hold_id("case-1", 2) == "hold-case-1-2"

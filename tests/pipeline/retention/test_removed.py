@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from auditpipe.pipeline.retention import scan
 from auditpipe.pipeline.retention.scan import Scanned
-from auditpipe.pipeline.verify import Tally, check, verdict
-from auditpipe.pipeline.verify_event import Flaw, Row, row_of
-from auditpipe.pipeline.verify_form import Form
-from auditpipe.pipeline.verify_view import Part, View
+from auditpipe.pipeline.verify.chain import Tally, check, verdict
+from auditpipe.pipeline.verify.event import Flaw, Row, row_of
+from auditpipe.pipeline.verify.form import Form
+from auditpipe.pipeline.verify.view import Part, View
 from auditpipe.schemas.identity import index_of, parse_time
 from tests.builders import Document, seal, stream
 

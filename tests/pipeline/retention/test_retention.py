@@ -15,19 +15,20 @@ from typing import Any
 import orjson
 import pytest
 
-from auditpipe.pipeline import access, doctor_retention, provision, template
+from auditpipe.pipeline import access, provision, template
+from auditpipe.pipeline.doctor import retention as doctor_retention
 from auditpipe.pipeline.plan import State
 from auditpipe.pipeline.query import Filters
 from auditpipe.pipeline.relay.bulk import attempt
 from auditpipe.pipeline.relay.records import Event, prepare_record
 from auditpipe.pipeline.relay.transport import open_transport
-from auditpipe.pipeline.retention import holds, ledger, months, removal
+from auditpipe.pipeline.retention import holds, ledger, months, remove_month
 from auditpipe.pipeline.retention.months import Month
-from auditpipe.pipeline.retention.removal import Remover
+from auditpipe.pipeline.retention.remove_month import Remover
 from auditpipe.pipeline.retention.shown import show
 from auditpipe.pipeline.retention.signature import Trust
-from auditpipe.pipeline.verify_event import Flaw
-from auditpipe.pipeline.verify_view import Terms
+from auditpipe.pipeline.verify.event import Flaw
+from auditpipe.pipeline.verify.view import Terms
 from auditpipe.schemas.errors import NoSuchEvent, OutOfReach
 from auditpipe.schemas.identity import new_event_id, parse_time
 from auditpipe.schemas.settings import Settings
@@ -36,7 +37,7 @@ from tests.conftest import RealOpenSearch
 from tests.pipeline.relay.running import running_relay
 from tests.pipeline.relay.wire import Client, entry, event_time, message
 from tests.pipeline.retention.authority import Authority
-from tests.pipeline.test_verify_index import examine_as
+from tests.pipeline.verify.test_from_index import examine_as
 from tests.stored import Ran, organization, store
 
 pytestmark = pytest.mark.opensearch
@@ -203,7 +204,7 @@ def test_what_a_hold_keeps_stays_and_goes_after_its_release(
 KILLED = """
 import os, signal
 from auditpipe.pipeline.client import connect
-from auditpipe.pipeline.retention import months, removal
+from auditpipe.pipeline.retention import months, remove_month
 from auditpipe.pipeline.retention.signature import Signer, Trust
 from auditpipe.schemas.settings import load
 
@@ -214,15 +215,15 @@ def killed(*_):
 settings = load(profile="operator")
 client, trust = connect(settings), Trust.read(settings)
 [month] = [one for one in months.survey(client, trust) if one.month == "{month}"]
-removal.Remover(client, Signer.read(settings), trust, 1).remove(month)
+remove_month.Remover(client, Signer.read(settings), trust, 1).remove(month)
 """
-BEFORE_REMOVAL = "removal.Remover._remove_index = killed"
+BEFORE_REMOVAL = "remove_month.Remover._remove_index = killed"
 AMONG_DELETIONS = """
-removal._DELETED_AT_ONCE, delete = 2, removal.Remover._delete
+remove_month._DELETED_AT_ONCE, delete = 2, remove_month.Remover._delete
 def once(self, lines):
-    removal.Remover._delete = killed
+    remove_month.Remover._delete = killed
     delete(self, lines)
-removal.Remover._delete = once
+remove_month.Remover._delete = once
 """
 
 
@@ -285,7 +286,7 @@ def test_what_fails_before_the_record_counts_leaves_the_month_as_it_was(
         raise OutOfReach("away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(removal._Draft, "commit", fails)
+        patched.setattr(remove_month._Draft, "commit", fails)
         with pytest.raises(OutOfReach):
             remover.remove(month(opensearch, "1974-01"))
     assert (month(opensearch, "1974-01").events, blocked(opensearch, "1974-01")) == (3, False)
@@ -298,16 +299,16 @@ def test_a_hold_that_comes_in_between_is_kept(
     opensearch: RealOpenSearch, remover: Remover, org: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     documents = store(opensearch, stream(3, organization__id=org, start_ns=parse_time("1974-03-10T00:00:00Z")))
-    name, write = f"case-{org}", removal._Draft.write
+    name, write = f"case-{org}", remove_month._Draft.write
 
     def late(self: Any, snapshot: Any) -> Any:
         written = write(self, snapshot)
-        monkeypatch.setattr(removal._Draft, "write", write)
+        monkeypatch.setattr(remove_month._Draft, "write", write)
         wanted = Filters(organization=org, until_ns=parse_time(documents[1]["@timestamp"]))
         holds.add(remover.client, remover.signer, remover.trust, (name, wanted, "x"))
         return written
 
-    monkeypatch.setattr(removal._Draft, "write", late)
+    monkeypatch.setattr(remove_month._Draft, "write", late)
     outcome = remover.remove(month(opensearch, "1974-03"))
     assert (outcome.removed, outcome.kept) == (2, 1)
     assert month(opensearch, "1974-03").events == 1

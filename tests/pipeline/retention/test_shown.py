@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from auditpipe.pipeline.retention.removal import Remover
+from auditpipe.pipeline.retention.remove_month import Remover
 from auditpipe.pipeline.retention.shown import show
 from auditpipe.schemas.errors import NoSuchEvent
 from auditpipe.schemas.identity import format_time, new_event_id, parse_time

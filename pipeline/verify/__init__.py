@@ -1,0 +1,1 @@
+"""Whether anything was lost, doubled, altered or moved: the decision, and what it is made of."""
