@@ -109,7 +109,7 @@ def test_tries_side_by_side_are_counted_before_they_have_failed_and_success_is_n
     held = Throttle(clock)
     for _ in range(3 * throttle.FAILURES):
         assert held.enter(["address a", "name n"]) == 0
-        held.succeeded(["address a", "name n"])
+        held.take_back(["address a", "name n"])
     assert held._failed == {}
     # None of these has an answer yet.
     assert [held.enter(["name n"]) > 0 for _ in range(throttle.FAILURES + 2)] == [False] * throttle.FAILURES + [
