@@ -26,9 +26,9 @@ class Client:
         self.closed += 1
 
 
-def made() -> tuple[Session, Client]:
+def made(user: str = "ada") -> tuple[Session, Client]:
     client = Client()
-    return Session("ada", False, cast(Any, None), cast(Any, None), cast(Any, client)), client
+    return Session(user, False, cast(Any, None), cast(Any, None), cast(Any, client)), client
 
 
 @pytest.fixture
@@ -79,6 +79,23 @@ def test_secrets_are_random_and_nothing_else_is_taken(clock: Clock) -> None:
     assert held.find("") is None
     assert held.find(None) is None
     assert held.find("x" * 43) is None
+
+
+def test_who_signs_in_over_and_over_ends_sessions_of_their_own_alone(clock: Clock) -> None:
+    held = Sessions(clock)
+    eves, client = made("eve")
+    others = held.begin(eves)
+    own = []
+    for _ in range(sessions.MOST + 1):
+        clock.now += 1
+        own.append(held.begin(made()[0]))
+    assert held.find(others) is eves
+    assert client.closed == 0
+    assert [held.find(secret) is not None for secret in own[-sessions.MOST_OF_ONE - 1 :]] == [
+        False,
+        *[True] * sessions.MOST_OF_ONE,
+    ]
+    assert len(held._sessions) == sessions.MOST_OF_ONE + 1
 
 
 def test_the_one_that_was_idle_longest_makes_room(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
