@@ -70,6 +70,18 @@ def test_one_persons_slow_pages_are_limited_and_the_others_go_on(slow: Served, n
     assert not slow.console.at_once._held
 
 
+def test_one_persons_exports_are_limited(slow: Served, node: socket.socket) -> None:
+    ada, session = signed_in(slow, "ada")
+    form = {"token": session.form_token, "format": "csv"}
+    with waiting(slow, node, lambda: ada.post("/export", data=form), "exports", at_once.EXPORTS):
+        refused = ada.post("/export?actor=x", data=form)
+        assert refused.status_code == 429
+        assert f"you wait for {at_once.EXPORTS} exports already" in refused.text
+        assert 'href="/?actor=x">Try again' in refused.text
+        assert ada.get(QUICK).status_code == 400
+    until(lambda: not slow.console.at_once._held)
+
+
 def test_signing_out_is_not_limited(slow: Served, node: socket.socket) -> None:
     ada, session = signed_in(slow, "ada")
     with waiting(slow, node, lambda: ada.get("/"), "pages", at_once.PAGES):
