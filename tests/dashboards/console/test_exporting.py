@@ -13,6 +13,7 @@ import pytest
 
 from auditpipe.dashboards.console import looked
 from auditpipe.dashboards.console.exporting import zipped
+from auditpipe.dashboards.console.paging import Place
 from auditpipe.pipeline.manifest import Manifest
 from auditpipe.schemas.errors import NotFinished
 from tests.builders import event, stream
@@ -171,4 +172,5 @@ def test_older_looks_are_behind_a_link(
             page = super_admin.get(unescape(link[1])).text
         assert len(set(seen)) == len(seen) > 0
         assert ">Newest</a>" in page
-        assert super_admin.get("/who-looked?at=x").status_code == 400
+        for place in ("x", *map(str, map(Place, (["x", "i", 1], [2**62, "i", 1], [1, "i", "x"])))):
+            assert super_admin.get("/who-looked", params={"at": place}).status_code == 400
