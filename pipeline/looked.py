@@ -15,11 +15,11 @@ from urllib.parse import unquote
 
 from opensearchpy import OpenSearch
 
-from auditpipe.pipeline.reader import ask_all_shards
+from auditpipe.pipeline.reader import Hit, ask_all_shards
 from auditpipe.pipeline.roles import WHO_LOOKED_PATTERN
 from auditpipe.pipeline.tabular import field, text_at
 from auditpipe.schemas.errors import NotAllowed
-from auditpipe.schemas.identity import ALIAS, format_time
+from auditpipe.schemas.identity import ALIAS, MILLISECOND, format_time
 
 #: What a record says was done, by the privilege that the node checked.
 _READS = {
@@ -42,6 +42,7 @@ _BY_CATEGORY = {
     "MISSING_PRIVILEGES": "was refused",
     "COMPLIANCE_INTERNAL_CONFIG_WRITE": _CHANGED,
 }
+_CHANGES = [category for category, did in _BY_CATEGORY.items() if did == _CHANGED]
 #: A request for the version, which `access grant` sends so that its reason is on record.
 _VERSION = "cluster:monitor/main"
 
@@ -54,8 +55,12 @@ _OF_ONE_SEARCH = ("user", "address", "did", "tool", "purpose")
 #: Each of these is something of its own.
 _APART = frozenset({"looked at", *_DONE, *_DONE.values(), *_BY_CATEGORY.values()})
 _BATCH = 500
+#: Records that are read for one answer: nothing bounds how many requests are one look.
+RECORDS = 20_000
 #: Newest first; in one index `_seq_no` tells records of one millisecond apart.
-_ORDER = [{"@timestamp": "desc"}, {"_index": "desc"}, {"_seq_no": "desc"}]
+ORDER = [{"@timestamp": "desc"}, {"_index": "desc"}, {"_seq_no": "desc"}]
+#: Sort values of a record: milliseconds since 1970, its index, its number there.
+Place = list[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,29 +108,53 @@ class Look:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def looks(client: OpenSearch, filters: LookFilters) -> Iterator[Look]:
-    """What is on record, newest first. NotAllowed for anyone but a Super Admin; OutOfReach.
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What is on record, newest first. `rest`: the place behind which older records are, None where these are all."""
+
+    found: list[Look]
+    rest: Place | None
+
+    @property
+    def until_ns(self) -> int | None:
+        """The same as `until_ns` of filters: none is missed, and those of its millisecond may come again."""
+        return None if self.rest is None else (max(0, self.rest[0]) + 1) * MILLISECOND
+
+
+def looks(
+    client: OpenSearch, filters: LookFilters, limit: int, *, most: int = RECORDS, after: Place | None = None
+) -> Looks:
+    """At most `limit` looks of at most `most` records. NotAllowed for anyone but a Super Admin; OutOfReach.
 
     The record of a request is there a few seconds after it. Requests of one search or export that follow each other are
     one look: who pages by hand is not hidden behind the first page. Whoever said that they would grant access has
     granted it only where the node has a change of Security by them right after it.
     """
-    current: Look | None = None
-    changed: dict[str, str] = {}
-    for record in _records(client, filters):
-        look = look_of(record)
-        if look is None:
-            continue
-        if look.did == _CHANGED:
-            changed[look.user] = look.time
-        elif look.did in _DONE and _follows(look.time, changed.get(look.user)):
-            look = replace(look, did=_DONE[look.did])
-        joined = None if current is None else _joined(current, look)
-        if current is not None and joined is None:
-            yield current
-        current = joined or look
-    if current is not None:
-        yield current
+    found: list[Look] = []
+    begin = filters.until_ns if after is None else max(0, after[0]) * MILLISECOND
+    changed = {} if begin is None else _changes(client, begin)
+    for number, (record, place) in enumerate(_records(client, filters, after)):
+        if number == most:
+            return Looks(found, after)
+        if (look := look_of(record)) is not None:
+            look = _granted(look, changed)
+            if found and (joined := _joined(found[-1], look)):
+                found[-1] = joined
+            elif len(found) == limit:
+                return Looks(found, after)
+            else:
+                found.append(look)
+        after = place
+    return Looks(found, None)
+
+
+def _granted(look: Look, changed: dict[str, str]) -> Look:
+    """The same, and done where a change by them came right after it. `changed`: the time of it by user, kept here."""
+    if look.did == _CHANGED:
+        changed[look.user] = look.time
+    elif look.did in _DONE and _follows(look.time, changed.get(look.user)):
+        return replace(look, did=_DONE[look.did])
+    return look
 
 
 def look_of(record: Mapping[str, Any]) -> Look | None:
@@ -162,19 +191,37 @@ def _kinds() -> list[dict[str, Any]]:
     ]
 
 
-def _records(client: OpenSearch, filters: LookFilters) -> Iterator[Mapping[str, Any]]:
+def _records(
+    client: OpenSearch, filters: LookFilters, after: Place | None
+) -> Iterator[tuple[Mapping[str, Any], Place]]:
     # No point in time: a record is never altered, and what comes meanwhile is newer than where this began.
-    body: dict[str, Any] = {"query": filters.query(), "sort": _ORDER, "size": _BATCH, "track_total_hits": False}
+    body: dict[str, Any] = {"query": filters.query(), "sort": ORDER, "size": _BATCH, "track_total_hits": False}
+    if after is not None:
+        body["search_after"] = after
     while True:
-        try:
-            hits = ask_all_shards(client, body, index=WHO_LOOKED_PATTERN)["hits"]["hits"]
-        except NotAllowed as error:
-            raise NotAllowed(f"who looked is for a Super Admin alone to see: {error}") from error
+        hits = _ask(client, body)
         for hit in hits:
-            yield hit["_source"]
+            yield hit["_source"], hit["sort"]
         if len(hits) < _BATCH:
             return
         body["search_after"] = hits[-1]["sort"]
+
+
+def _changes(client: OpenSearch, since_ns: int) -> dict[str, str]:
+    """When each person changed Security first, from then on: what is asked for before it may have been done by that."""
+    span = {"gte": format_time(since_ns), "lte": format_time(since_ns + _FOLLOWS // timedelta(microseconds=1) * 1_000)}
+    clauses = [{"terms": {"audit_category.keyword": _CHANGES}}, {"range": {"@timestamp": span}}]
+    hits = _ask(client, {"query": {"bool": {"filter": clauses}}, "sort": [{"@timestamp": "asc"}], "size": _BATCH})
+    changes = filter(None, (look_of(hit["_source"]) for hit in reversed(hits)))
+    return {look.user: look.time for look in changes}
+
+
+def _ask(client: OpenSearch, body: Mapping[str, Any]) -> list[Hit]:
+    try:
+        hits: list[Hit] = ask_all_shards(client, body, index=WHO_LOOKED_PATTERN)["hits"]["hits"]
+    except NotAllowed as error:
+        raise NotAllowed(f"who looked is for a Super Admin alone to see: {error}") from error
+    return hits
 
 
 def _did(record: Mapping[str, Any], tool: str) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +11,7 @@ from auditpipe.cli import terminal
 from auditpipe.cli.options import connection_options, output_option
 from auditpipe.pipeline.visible import cut, json_bytes, pad, printable, width
 from auditpipe.schemas.errors import UsageError
+from auditpipe.schemas.identity import format_time
 from auditpipe.schemas.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def log(
 
     The node writes this record, whichever tool was used, a few seconds after each request. Tool and purpose are the
     reader's own word, and that a search is an export; all else is the node's. The pages of one search are one line.
+    It reads 20,000 requests at most, or --limit if that is more, and says how to go on.
     An event that someone saw in a list is not found by --event: the node knows the query, not its answer.
 
     \b
@@ -54,7 +55,7 @@ def log(
       auditpipe access log --event 0197b3c4-5d6e-7f80-9a1b-2c3d4e5f6071 -o json
     """
     from auditpipe.pipeline.client import connect, tool_id
-    from auditpipe.pipeline.looked import LookFilters, looks
+    from auditpipe.pipeline.looked import RECORDS, LookFilters, looks
     from auditpipe.pipeline.query import moment
 
     filters = LookFilters(
@@ -65,8 +66,9 @@ def log(
     )
     if filters.since_ns is not None and filters.until_ns is not None and filters.since_ns >= filters.until_ns:
         raise UsageError("--since must be before --until: nothing could be found")
-    found = looks(connect(settings, opaque_id=tool_id("access log")), filters)
-    shown = list(islice(found, limit))
+    client = connect(settings, opaque_id=tool_id("access log"))
+    found = looks(client, filters, limit, most=max(RECORDS, limit))
+    shown = found.found
     if output == "table":
         for line in _table(shown):
             terminal.put(line)
@@ -76,8 +78,8 @@ def log(
         for look in shown:
             terminal.put_bytes(json_bytes(look.as_dict()) + b"\n")
     terminal.flush()
-    more = next(found, None) is not None
-    terminal.remark(f"{len(shown)} shown{'; there are more: --limit, --since' if more else ''}")
+    more = "" if found.until_ns is None else f"; there are more: --until {format_time(found.until_ns)}, or --limit"
+    terminal.remark(f"{len(shown)} shown{more}")
 
 
 def _table(shown: list[Look]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from auditpipe.dashboards.console.proxy import Forwarded
 from auditpipe.dashboards.console.rendering import STATIC, render
 from auditpipe.dashboards.console.sessions import Sessions
 from auditpipe.dashboards.console.signin import sign_in, sign_in_page, sign_out
-from auditpipe.dashboards.console.visit import Console, Visit, public, signed_in
+from auditpipe.dashboards.console.visit import Console, Visit, limited, public, signed_in
 
 _SWEEP_S = 60.0
 
@@ -42,10 +42,10 @@ def application(console: Console, hosts: frozenset[str], forwarders: Iterable[st
 
     app = Starlette(
         routes=[
-            Route("/", signed_in(listing), methods=["GET"]),
-            Route("/events/{id}", signed_in(detail), methods=["GET"]),
-            Route("/export", signed_in(export), methods=["POST"]),
-            Route("/who-looked", signed_in(looked), methods=["GET"]),
+            Route("/", signed_in(limited(listing)), methods=["GET"]),
+            Route("/events/{id}", signed_in(limited(detail)), methods=["GET"]),
+            Route("/export", signed_in(limited(export)), methods=["POST"]),
+            Route("/who-looked", signed_in(limited(looked)), methods=["GET"]),
             Route("/sign-in", public(sign_in_page), methods=["GET"]),
             Route("/sign-in", public(sign_in), methods=["POST"]),
             Route("/sign-out", signed_in(sign_out), methods=["POST"]),

@@ -46,14 +46,14 @@ class Place:
         return base64.urlsafe_b64encode(text).decode().rstrip("=")
 
     @classmethod
-    def read(cls, text: str) -> "Place":
-        """The place in a link. BadFilter: it is none."""
+    def read(cls, text: str, keys: int = len(by_time())) -> "Place":
+        """The place in a link, in an order by so many keys. BadFilter: it is none."""
         try:
             padded = text[:_LONGEST_PLACE] + "=" * (-len(text) % 4)
             newer, values = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         except (ValueError, TypeError) as error:
             raise BadFilter("this link to a page is damaged: begin again with the newest events") from error
-        fits = isinstance(values, list) and len(values) == len(by_time())
+        fits = isinstance(values, list) and len(values) == keys
         if not isinstance(newer, bool) or not fits or not all(isinstance(v, (int, str, type(None))) for v in values):
             raise BadFilter("this link to a page is damaged: begin again with the newest events")
         return cls(values, newer)

@@ -14,6 +14,10 @@ from auditpipe.pipeline.verify.form import Form
 from auditpipe.pipeline.verify.view import Terms, View
 from auditpipe.schemas.identity import LATEST_NS
 
+#: Events of three numbers that are looked at: where there are no doubles it is three.
+MOST = 20
+_CROWDED = "More events claim its number, or those beside it, than are looked at here: run `auditpipe verify`."
+
 
 @dataclass(frozen=True, slots=True)
 class Proof:
@@ -35,13 +39,15 @@ def proof(client: OpenSearch, document: Mapping[str, Any]) -> Proof:
         return Proof(False, [own.detail], own.stream, own.sequence)
     span = {"gte": own.sequence - 1, "lte": own.sequence + 1}
     clauses = [{"term": {"audit.stream": own.stream}}, {"range": {"audit.sequence": span}}]
-    body = {"query": {"bool": {"filter": clauses}}, "sort": BY_STREAM, "size": 20, "version": True}
+    body = {"query": {"bool": {"filter": clauses}}, "sort": BY_STREAM, "size": MOST, "version": True}
     hits = ask_all_shards(client, body)["hits"]["hits"]
     return judge(own, hits, time.time_ns())
 
 
 def judge(own: Row, hits: list[Hit], now_ns: int) -> Proof:
     """The decision, on what a search for the numbers around it has found; the event itself may be too young for one."""
+    if len(hits) >= MOST:  # the next number, or another event with this one, may be behind them
+        return Proof(False, [_CROWDED], own.stream, own.sequence)
     rows = [row for row in map(_row, hits) if isinstance(row, Row)]
     if own.event_id not in {row.event_id for row in rows}:
         rows = sorted([*rows, own], key=lambda row: row.sequence)

@@ -22,6 +22,8 @@ IDLE_S = 30 * 60.0
 LONGEST_S = 12 * 3_600.0
 #: So that nobody fills the memory by signing in; the one that was idle longest ends first.
 MOST = 1_000
+#: Of one person, whose own make room then: nobody signs the others out by signing in.
+MOST_OF_ONE = 10
 #: How long the suggestions of the form are kept.
 SUGGESTED_S = 60.0
 
@@ -74,7 +76,7 @@ class Sessions:
         secret, now = secrets.token_urlsafe(32), self._clock()
         session.began = session.seen = now
         with self._lock:
-            gone = self._take(now, room_for=1)
+            gone = self._take(now, session.user)
             self._sessions[_key(secret)] = session
         for old in gone:
             old.close()
@@ -106,7 +108,7 @@ class Sessions:
         """Forget those that have ended, and their passwords, though nobody asks for them."""
         now = self._clock()
         with self._lock:
-            gone = self._take(now, room_for=0)
+            gone = self._take(now)
         for session in gone:
             session.close()
 
@@ -117,12 +119,16 @@ class Sessions:
         for session in gone:
             session.close()
 
-    def _take(self, now: float, room_for: int) -> list[Session]:
-        """What has ended, and what has to make room."""
-        ended = [key for key, session in self._sessions.items() if _has_ended(session, now)]
-        rest = sorted(self._sessions.keys() - set(ended), key=lambda key: self._sessions[key].seen)
-        crowded = max(0, len(rest) + room_for - MOST)
-        return [self._sessions.pop(key) for key in (*ended, *rest[:crowded])]
+    def _take(self, now: float, user: str | None = None) -> list[Session]:
+        """What has ended, and what has to make room for one more of this person."""
+        gone = [key for key, session in self._sessions.items() if _has_ended(session, now)]
+        taken = [self._sessions.pop(key) for key in gone]
+        if user is None:
+            return taken
+        idle = sorted(self._sessions, key=lambda key: self._sessions[key].seen)
+        own = [key for key in idle if self._sessions[key].user == user]
+        crowded = own[: max(0, len(own) + 1 - MOST_OF_ONE)] or idle[: max(0, len(idle) + 1 - MOST)]
+        return [*taken, *map(self._sessions.pop, crowded)]
 
 
 def _key(secret: str) -> bytes:

@@ -1,6 +1,7 @@
 """Signing in and out. Every failure gets the same answer, and each is on record."""
 
 import secrets
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.responses import RedirectResponse, Response
@@ -51,11 +52,10 @@ def sign_in(visit: Visit) -> Response:
         _record_failure(visit, None, error)
         return _page(visit, next_page, failed, 401, by_token=by_token)
     try:
-        session = person.sign_in(visit.console.settings, caller)
+        session = _taken(visit, keys, caller)
     except NotAllowed as error:
         _record_failure(visit, name, error)
         return _page(visit, next_page, failed, 401, by_token=by_token)
-    visit.console.throttle.succeeded(keys)
     return _begun(visit, session, next_page)
 
 
@@ -82,12 +82,24 @@ def _vouched(visit: Visit, vouched: Identity, next_page: str | None) -> Response
         return _too_many(visit, next_page, wait)
     name = None if vouched.is_token else vouched.value
     try:
-        session = person.sign_in(visit.console.settings, vouched.caller(visit.address), expected=name)
+        session = _taken(visit, keys, vouched.caller(visit.address), expected=name)
     except (NotAllowed, SettingsError) as error:
         _record_failure(visit, name, error)
         raise NotAllowed(f"whom the proxy names does not get in: {error}") from None
-    visit.console.throttle.succeeded(keys)
     return _begun(visit, session, next_page)
+
+
+def _taken(visit: Visit, keys: Collection[str], caller: Caller, expected: str | None = None) -> Session:
+    """A session of theirs. Only a refusal stays counted as a failure: not that the node, or anything else, is away."""
+    refused = False
+    try:
+        return person.sign_in(visit.console.settings, caller, expected)
+    except NotAllowed:
+        refused = True
+        raise
+    finally:
+        if not refused:
+            visit.console.throttle.take_back(keys)
 
 
 def _begun(visit: Visit, session: Session, next_page: str | None) -> Response:

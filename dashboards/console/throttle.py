@@ -22,7 +22,7 @@ class Throttle:
     def enter(self, keys: Collection[str]) -> float:
         """Seconds until the next try is taken; 0 where it is taken now.
 
-        It counts as a failure until it has succeeded, so that tries side by side are no more than one after the other.
+        It counts as a failure until it is taken back, so that tries side by side are no more than one after the other.
         """
         now = self._clock()
         with self._lock:
@@ -35,8 +35,8 @@ class Throttle:
                 self._failed.setdefault(key, deque(maxlen=FAILURES)).append(now)
             return 0.0
 
-    def succeeded(self, keys: Collection[str]) -> None:
-        """Take back what `enter` counted."""
+    def take_back(self, keys: Collection[str]) -> None:
+        """What `enter` counted was no failure."""
         with self._lock:
             for key in keys:
                 if failed := self._failed.get(key):

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from auditpipe.dashboards.console import person
+from auditpipe.dashboards.console.at_once import AtOnce, TooMuchAtOnce
 from auditpipe.dashboards.console.person import is_unknown
 from auditpipe.dashboards.console.proxy import Identity, Proxy
 from auditpipe.dashboards.console.rendering import render
@@ -33,8 +34,10 @@ _STATES: tuple[tuple[type[AuditpipeError], tuple[int, str, str]], ...] = (
     (UsageError, (400, "That can't be answered", "Go back and change what was asked for.")),
     (NotAllowed, (403, "You may not see this", "If you should, ask a Super Admin to grant it to you.")),
     (NoSuchEvent, (404, "No such event", "There is none with this id, or none that you may see. Check the link.")),
+    (TooMuchAtOnce, (429, "Too much at a time", "Wait until what you asked for is there, and load this page again.")),
     (NotFinished, (503, "OpenSearch does not answer", "Nothing is lost. Wait a little and load this page again.")),
 )
+_RETRY_AFTER_S = 5
 _BUG = (500, "Something went wrong here", "Please report it, with the time; the console's log has the rest.")
 
 
@@ -47,6 +50,7 @@ class Console:
     secure: bool
     sessions: Sessions = field(default_factory=Sessions)
     throttle: Throttle = field(default_factory=Throttle)
+    at_once: AtOnce = field(default_factory=AtOnce)
     #: Names that have signed in here: only a name that is known to be one is put on record as typed when it fails.
     known: set[str] = field(default_factory=set)
     proxy: Proxy | None = None
@@ -183,6 +187,17 @@ def signed_in(answer: Answer) -> Callable[[Request], Any]:
     return public(wraps(answer)(checked))
 
 
+def limited(answer: Answer) -> Answer:
+    """A page of which one person gets only some at a time: whoever asks for slow ones holds nobody else up."""
+
+    @wraps(answer)
+    def one_of_some(visit: Visit) -> Response:
+        with visit.console.at_once.page(visit.who.user):
+            return answer(visit)
+
+    return one_of_some
+
+
 def same_token(expected: str, given: str | None) -> bool:
     """Whether a form brought the token that was put into it."""
     return secrets.compare_digest(expected.encode(), (given or "").encode())
@@ -198,7 +213,10 @@ def failed(visit: Visit, error: AuditpipeError) -> Response:
     status, heading, remedy = next((state for kind, state in _STATES if isinstance(error, kind)), _BUG)
     if status == _BUG[0]:
         log.error("%s: %s", visit.request.url.path, error, exc_info=error)
-    return visit.page("error.html", status, heading=heading, remedy=remedy, what=str(error), again=visit.again)
+    page = visit.page("error.html", status, heading=heading, remedy=remedy, what=str(error), again=visit.again)
+    if isinstance(error, TooMuchAtOnce):
+        page.headers["Retry-After"] = str(_RETRY_AFTER_S)
+    return page
 
 
 def _to_sign_in(visit: Visit) -> Response:

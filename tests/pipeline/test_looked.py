@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from opensearchpy.exceptions import TransportError
 
 from auditpipe.pipeline import looked, roles
 from auditpipe.pipeline.looked import LookFilters, look_of
+from auditpipe.schemas.identity import MILLISECOND, format_time, parse_time
 from auditpipe.schemas.settings import Settings
 from tests.builders import event
 from tests.conftest import RealOpenSearch
@@ -109,7 +110,15 @@ def test_refusals_failed_sign_ins_and_changes_of_access_are_on_record(
         purposes = [row["purpose"] for row in rows if row["did"] == "granted"]
         return any(f"auditor to {name}" in purpose and "case 7" in purpose for purpose in purposes)
 
-    logged(opensearch, "--user", "superadmin", "--since", "10m", has=told)
+    rows = logged(opensearch, "--user", "superadmin", "--since", "10m", has=told)
+    # Also where the change that followed is behind the end.
+    time_ = next(row["time"] for row in rows if row["did"] == "granted" and name in row["purpose"])
+    end = format_time(parse_time(time_) + MILLISECOND)
+    done = run(
+        "access", "log", "--user", "superadmin", "--until", end, "-n", "1", "-o", "json", env=opensearch.environment()
+    )
+    assert [(row["time"], row["did"]) for row in json.loads(done.out)] == [(time_, "granted")]
+    assert "1 shown; there are more: --until 20" in done.said
     run("access", "revoke", name, env=opensearch.environment())
 
 
@@ -205,8 +214,9 @@ def test_a_grant_is_one_where_the_node_has_a_change_by_the_same_person_right_aft
         change("super", "no time"),
         asked("super", "09:00:00"),
     ]
-    monkeypatch.setattr(looked, "_records", lambda *_: iter(newest_first))
-    told = [(look.user, look.did) for look in looked.looks(None, LookFilters()) if look.did != "changed Security"]  # type: ignore[arg-type]
+    monkeypatch.setattr(looked, "_records", Endless((record, [0]) for record in newest_first))
+    found = looked.looks(None, LookFilters(), 100).found  # type: ignore[arg-type]
+    told = [(look.user, look.did) for look in found if look.did != "changed Security"]
     assert told == [
         ("mallory", "asked to grant"),
         ("super", "revoked"),
@@ -222,3 +232,55 @@ def test_a_tool_that_claims_to_be_ours_is_told_as_it_says_and_no_more() -> None:
     headers = {"X-Opaque-Id": "auditpipe/9 export purpose=all%20of%20it purpose=x"}
     look = look_of({**record, "audit_transport_headers": headers})
     assert look is not None and look.tool == headers["X-Opaque-Id"] and look.did == "searched"
+
+
+def crowd(count: int, **given: Any) -> Iterator[tuple[dict[str, Any], list[Any]]]:
+    """The pages of one search by eve, newest first, with their places."""
+    for number in range(count, 0, -1):
+        at = f"2026-11-28T10:00:00.{number % 1000:03}+00:00"
+        yield record_of("indices:data/read/search", "tail", **{"@timestamp": at, **given}), [number, "day", number]
+
+
+class Endless:
+    """Stands in for the node's record, and counts what was read of it."""
+
+    def __init__(self, records: Iterable[tuple[dict[str, Any], list[Any]]]) -> None:
+        self.records, self.read = list(records), 0
+
+    def __call__(self, _client: Any, _filters: Any, after: list[Any] | None) -> Iterator[Any]:
+        for record, place in self.records:
+            if after is None or place < after:
+                self.read += 1
+                yield record, place
+
+
+def test_a_crowd_of_requests_that_are_one_look_ends_and_says_where_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Endless(crowd(1_000))
+    monkeypatch.setattr(looked, "_records", node)
+    monkeypatch.setattr(looked, "_changes", lambda *_: {})
+    told, after = [], None
+    for _ in range(3):
+        page = looked.looks(None, LookFilters(), 100, most=400, after=after)  # type: ignore[arg-type]
+        told += [(look.requests, look.time[20:23]) for look in page.found]
+        after = page.rest
+    assert told == [(400, "601"), (400, "201"), (200, "001")]
+    assert after is None
+    assert node.read == 401 + 401 + 200
+
+
+def test_pages_of_looks_neither_repeat_nor_miss_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    each = [({**one, "audit_request_remote_address": str(n // 2)}, place) for n, (one, place) in enumerate(crowd(10))]
+    monkeypatch.setattr(looked, "_records", Endless(each))
+    monkeypatch.setattr(looked, "_changes", lambda *_: {})
+    told, after, pages = [], None, 0
+    while pages == 0 or after is not None:
+        page = looked.looks(None, LookFilters(), 2, after=after)  # type: ignore[arg-type]
+        told += [(look.address, look.requests) for look in page.found]
+        after, pages = page.rest, pages + 1
+    assert told == [(str(number), 2) for number in range(5)]
+    assert pages == 3
+
+
+def test_where_to_go_on_is_a_time_that_misses_none_of_the_same_millisecond() -> None:
+    assert looked.Looks([], [1_764_324_000_123, "day", 7]).until_ns == 1_764_324_000_124_000_000
+    assert looked.Looks([], None).until_ns is None

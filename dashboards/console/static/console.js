@@ -44,6 +44,13 @@ function prepareList() {
   choose(rows.find((row) => row.dataset.href === last));
 }
 
+// Whoever signs in next in this tab is not led to the list of whoever was here before.
+function forgetAtSignIn() {
+  if (!document.querySelector("form[action='/sign-in']")) return;
+  sessionStorage.removeItem(LIST);
+  sessionStorage.removeItem(ROW);
+}
+
 function prepareDetail() {
   const back = document.querySelector("[data-back]");
   const list = sessionStorage.getItem(LIST);
@@ -104,6 +111,7 @@ function openExport() {
 }
 
 showLocalTimes();
+forgetAtSignIn();
 prepareList();
 prepareDetail();
 prepareCopy();

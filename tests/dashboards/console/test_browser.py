@@ -210,6 +210,7 @@ def test_signing_in_by_the_form_leads_to_where_the_link_led(
         assert page.url.endswith(f"/?org={walked.org}&changed=last_name")
         page.click("button:has-text('Sign out')")
         page.wait_for_selector("h1:has-text('Sign in')")
+        page.wait_for_function("sessionStorage.length === 0")
         page.goto(f"/?org={walked.org}")
         assert page.query_selector_all("tbody tr") == []
         assert "Sign in" in window.words("h1")

@@ -10,7 +10,7 @@ import httpx
 import orjson
 import pytest
 
-from auditpipe.dashboards.console.proof import judge
+from auditpipe.dashboards.console.proof import MOST, judge
 from auditpipe.pipeline.verify.event import Row, row_of
 from auditpipe.pipeline.verify.form import Form
 from auditpipe.schemas.identity import index_of, parse_time
@@ -85,6 +85,16 @@ def test_a_number_that_is_there_twice_is_a_finding(linked: list[Document]) -> No
     for one in (linked[1], twin):
         found = judge(own(one), [hit(linked[0]), hit(linked[1]), hit(twin), hit(linked[2])], time.time_ns())
         assert found.sound is False, one
+
+
+def test_more_doubles_than_are_looked_at_hide_nothing(linked: list[Document]) -> None:
+    """A forged double of number 2, behind a crowd of number 1: neither the true one nor the next is among the found."""
+    name = linked[1]["audit"]["stream"]
+    crowd = [linked[0], *(event(audit__stream=name, audit__sequence=1) for _ in range(MOST - 1))]
+    forged = event(audit__stream=name, audit__sequence=2, audit__previous=linked[0]["audit"]["hash"])
+    found = judge(own(forged), [hit(document) for document in crowd], time.time_ns())
+    assert found.sound is False
+    assert "`auditpipe verify`" in found.says[0]
 
 
 def test_the_event_that_closes_its_stream_says_so(linked: list[Document]) -> None:

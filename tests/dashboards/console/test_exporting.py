@@ -1,15 +1,19 @@
 """Export, and who looked."""
 
 import io
+import re
 import time
 import zipfile
 from collections.abc import Generator
+from html import unescape
 from pathlib import Path
 
 import httpx
 import pytest
 
+from auditpipe.dashboards.console import looked
 from auditpipe.dashboards.console.exporting import zipped
+from auditpipe.dashboards.console.paging import Place
 from auditpipe.pipeline.manifest import Manifest
 from auditpipe.schemas.errors import NotFinished
 from tests.builders import event, stream
@@ -140,3 +144,33 @@ def test_a_super_admin_sees_who_searched_exported_and_why(
         assert "<b>" not in page
         assert "superadmin" not in page.split("<tbody")[1]
         assert "Nothing found" in super_admin.get("/who-looked", params={"user": "who-never-looked"}).text
+
+
+@pytest.mark.opensearch
+def test_older_looks_are_behind_a_link(
+    opensearch: RealOpenSearch, served: Served, browser: httpx.Client, admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looked, "SIZE", 1)
+    for number in range(2):
+        browser.get(f"/?actor=someone-{number}")
+
+    with served.signed_in(opensearch.super_admin) as super_admin:
+
+        def told() -> str:
+            time.sleep(0.2)  # each look makes a record
+            opensearch.request("POST", "/security-auditlog-*/_refresh")
+            page = super_admin.get("/who-looked", params={"user": admin.get("username")}).text
+            return page if "someone-1" in page and "Older" in page else ""
+
+        page, seen = until(told, 180), []
+        assert ">Newest</a>" not in page
+        while "someone-0" not in page:
+            seen.append(page.split("<tbody")[1].split("</tbody>")[0])
+            assert seen[-1].count("<tr") == 1
+            link = re.search(r'href="([^"]+)">Older', page)
+            assert link is not None
+            page = super_admin.get(unescape(link[1])).text
+        assert len(set(seen)) == len(seen) > 0
+        assert ">Newest</a>" in page
+        for place in ("x", *map(str, map(Place, (["x", "i", 1], [2**62, "i", 1], [1, "i", "x"])))):
+            assert super_admin.get("/who-looked", params={"at": place}).status_code == 400

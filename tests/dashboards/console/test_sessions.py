@@ -26,9 +26,9 @@ class Client:
         self.closed += 1
 
 
-def made() -> tuple[Session, Client]:
+def made(user: str = "ada") -> tuple[Session, Client]:
     client = Client()
-    return Session("ada", False, cast(Any, None), cast(Any, None), cast(Any, client)), client
+    return Session(user, False, cast(Any, None), cast(Any, None), cast(Any, client)), client
 
 
 @pytest.fixture
@@ -81,6 +81,23 @@ def test_secrets_are_random_and_nothing_else_is_taken(clock: Clock) -> None:
     assert held.find("x" * 43) is None
 
 
+def test_who_signs_in_over_and_over_ends_sessions_of_their_own_alone(clock: Clock) -> None:
+    held = Sessions(clock)
+    eves, client = made("eve")
+    others = held.begin(eves)
+    own = []
+    for _ in range(sessions.MOST + 1):
+        clock.now += 1
+        own.append(held.begin(made()[0]))
+    assert held.find(others) is eves
+    assert client.closed == 0
+    assert [held.find(secret) is not None for secret in own[-sessions.MOST_OF_ONE - 1 :]] == [
+        False,
+        *[True] * sessions.MOST_OF_ONE,
+    ]
+    assert len(held._sessions) == sessions.MOST_OF_ONE + 1
+
+
 def test_the_one_that_was_idle_longest_makes_room(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "MOST", 3)
     held = Sessions(clock)
@@ -109,7 +126,7 @@ def test_tries_side_by_side_are_counted_before_they_have_failed_and_success_is_n
     held = Throttle(clock)
     for _ in range(3 * throttle.FAILURES):
         assert held.enter(["address a", "name n"]) == 0
-        held.succeeded(["address a", "name n"])
+        held.take_back(["address a", "name n"])
     assert held._failed == {}
     # None of these has an answer yet.
     assert [held.enter(["name n"]) > 0 for _ in range(throttle.FAILURES + 2)] == [False] * throttle.FAILURES + [
