@@ -5,9 +5,14 @@ from typing import Any
 
 import pytest
 
+from auditpipe.emitters import sealing
+from auditpipe.pipeline import verify_form
 from auditpipe.pipeline.verify_event import Flaw, Row, placed, row_of
 from auditpipe.pipeline.verify_form import Form
+from auditpipe.schemas.canonical import hashed_bytes
+from auditpipe.schemas.errors import LimitExceeded
 from auditpipe.schemas.identity import SECOND, index_of, parse_time
+from auditpipe.schemas.values import MAX_EVENT_BYTES
 from tests.builders import START_NS, Document, event, put, seal
 
 
@@ -42,6 +47,43 @@ def test_what_was_altered_is_not_called_a_misfit() -> None:
     assert row(seal(document)).problem == (
         "misfit",
         "event.outcome: expected 'success', 'failure' or 'unknown', got 'maybe'",
+    )
+
+
+def sized(size: int) -> Document:
+    document = event(audit__details={"text": ""})
+    put(document, "audit.details.text", "x" * (size - len(hashed_bytes(document))))
+    return seal(document)
+
+
+def test_the_largest_event_is_that_which_an_emitter_makes() -> None:
+    sealing.seal(sized(MAX_EVENT_BYTES))
+    assert problem_of(sized(MAX_EVENT_BYTES)) is None
+    with pytest.raises(LimitExceeded):
+        sealing.seal(sized(MAX_EVENT_BYTES + 1))
+    assert problem_of(sized(MAX_EVENT_BYTES + 1)) == (
+        "misfit",
+        "the event: expected at most 262144 bytes of JSON, got 262145",
+    )
+
+
+def test_what_is_too_large_is_not_looked_at_for_what_else_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error for each of some million elements would be gigabytes."""
+    monkeypatch.setattr(verify_form, "_validate", None)
+    problem = problem_of(event(related__user=[1] * MAX_EVENT_BYTES))
+    assert problem is not None and problem[1].startswith("the event: expected at most 262144 bytes of JSON, got ")
+
+
+@pytest.mark.parametrize("schema", ["1.0", "1.1"])
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
+def test_a_number_that_no_json_has_is_altered_though_its_bytes_would_be_those_of_null(
+    number: float, schema: str
+) -> None:
+    document = event(audit__details={"amount": [None]}, audit__schema=schema)
+    document["audit"]["details"]["amount"][0] = number
+    assert problem_of(document) == (
+        "altered",
+        "it holds a value that no event can hold: no canonical JSON: a number is not finite",
     )
 
 
