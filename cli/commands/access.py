@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import time
@@ -13,7 +12,7 @@ import click
 from auditpipe.cli import recorded
 from auditpipe.cli.commands import access_log
 from auditpipe.cli.options import connection_options
-from auditpipe.pipeline.visible import pad, printable, width
+from auditpipe.pipeline.visible import json_bytes, pad, printable, width
 from auditpipe.schemas.errors import SettingsError, UsageError
 from auditpipe.schemas.identity import DAY, SECOND
 from auditpipe.schemas.settings import Settings, read_secret
@@ -160,7 +159,7 @@ def list_(*, settings: Settings, output: str) -> None:
 
     found = access.grants(_connect(settings, "access list"))
     if output == "json":
-        click.echo(json.dumps([one.as_dict() for one in found], indent=2, ensure_ascii=False))
+        click.echo(json_bytes([one.as_dict() for one in found], indent=True))
         return
     rows = [_COLUMNS, *(_row(one) for one in found)]
     columns = [max(width(row[column]) for row in rows) for column in range(len(_COLUMNS))]
