@@ -13,7 +13,7 @@ from auditpipe.pipeline.tabular import field as value_of
 from auditpipe.pipeline.verify_form import Form, Misfit
 from auditpipe.schemas.canonical import hashed_bytes
 from auditpipe.schemas.catalogue import STREAM_CLOSED
-from auditpipe.schemas.identity import LATEST_NS, MILLISECOND, index_of, milliseconds_of, parse_time
+from auditpipe.schemas.identity import LATEST_NS, MILLISECOND, format_time, index_of, milliseconds_of, parse_time
 
 Kind = Literal[
     "altered",  # audit.hash is not the hash of the event
@@ -105,7 +105,7 @@ def row_of(document: Mapping[str, Any], form: Form) -> Row | Flaw:
         time=time,
         previous=previous,
         own_hash=own_hash,
-        problem=problem or _time_problem(event_id, time),
+        problem=problem or _time_problem(event_id, time, form.latest_ns),
         closes=event.get("action") == STREAM_CLOSED,
         key=_key(document, audit.get("key")),
         aside=aside,
@@ -143,13 +143,15 @@ def _form_problem(misfit: Misfit | None) -> tuple[Problem | None, Misfit | None]
     return (misfit.kind, misfit.detail), None
 
 
-def _time_problem(event_id: str, time: str) -> Problem | None:
+def _time_problem(event_id: str, time: str, latest_ns: int) -> Problem | None:
     try:
         ns = parse_time(time)
     except ValueError as error:
         return "misfit", f"@timestamp: {error}"
     if not 0 <= ns <= LATEST_NS:
         return "misfit", f"@timestamp: expected a time from 1970 to 2106, got {time!r}"
+    if ns > latest_ns:
+        return "misfit", f"@timestamp: expected at most a day ahead, up to {format_time(latest_ns)}, got {time!r}"
     try:
         milliseconds = milliseconds_of(event_id)
     except ValueError:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from auditpipe.schemas.catalogue import Catalogue, builtin
 from auditpipe.schemas.errors import InvalidEvent
 from auditpipe.schemas.event import SCHEMA_VERSION, Event
+from auditpipe.schemas.identity import LATEST_NS
 from auditpipe.schemas.rules import details_problems
 from auditpipe.schemas.values import MAX_EVENT_BYTES
 
@@ -53,7 +54,9 @@ class Misfit(NamedTuple):
 class Form:
     """Checks events one by one. `catalogue`: all the actions that there are; None where there may be others."""
 
-    def __init__(self, catalogue: Catalogue | None = None) -> None:
+    def __init__(self, catalogue: Catalogue | None = None, latest_ns: int = LATEST_NS) -> None:
+        #: No event is of a later time (nanoseconds since 1970): see `View`.
+        self.latest_ns = latest_ns
         self._complete = catalogue is not None
         self._actions = dict(builtin() if catalogue is None else catalogue)
         self._last: dict[str, tuple[Any, BaseModel]] = {}

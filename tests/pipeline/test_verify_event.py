@@ -9,9 +9,10 @@ from auditpipe.emitters import sealing
 from auditpipe.pipeline import verify_form
 from auditpipe.pipeline.verify_event import Flaw, Row, placed, row_of
 from auditpipe.pipeline.verify_form import Form
+from auditpipe.pipeline.verify_view import latest_ns
 from auditpipe.schemas.canonical import hashed_bytes
 from auditpipe.schemas.errors import LimitExceeded
-from auditpipe.schemas.identity import SECOND, index_of, parse_time
+from auditpipe.schemas.identity import DAY, MICROSECOND, SECOND, index_of, parse_time
 from auditpipe.schemas.values import MAX_EVENT_BYTES
 from tests.builders import START_NS, Document, event, put, seal
 
@@ -38,6 +39,18 @@ def test_a_time_that_the_pattern_lets_through_and_no_event_has_is_a_misfit(time:
     assert problem is not None
     assert problem[0] == "misfit"
     assert problem[1].startswith("@timestamp: ")
+
+
+def test_an_event_more_than_a_day_ahead_is_a_misfit() -> None:
+    """No emitter makes one: `occurred_at` may be a day ahead."""
+    form = Form(latest_ns=latest_ns(START_NS))
+    ahead, beyond = (row_of(event(START_NS + DAY + more), form) for more in (0, MICROSECOND))
+    assert isinstance(ahead, Row) and ahead.problem is None
+    assert isinstance(beyond, Row) and beyond.problem is not None
+    assert beyond.problem[0] == "misfit"
+    assert beyond.problem[1].startswith(
+        "@timestamp: expected at most a day ahead, up to 2026-10-11T10:00:00.000000Z, got"
+    )
 
 
 def test_what_was_altered_is_not_called_a_misfit() -> None:
