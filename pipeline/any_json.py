@@ -1,8 +1,8 @@
 """JSON of whatever a node may have stored and answered: also what no event of ours has and orjson refuses.
 
 OpenSearch keeps a document as the bytes that came, and of a field that it does not index it looks at no character. So
-texts may hold lone surrogates (RFC 8259 section 8.2), and there may be a thousand levels; that may not keep a reader
-from the events beside it.
+texts may hold lone surrogates (RFC 8259 section 8.2), there may be a thousand levels, comments, and a mark of byte
+order; that may not keep a reader from the events beside it.
 """
 
 import codecs
@@ -16,12 +16,14 @@ import orjson
 
 _ANY = "auditpipe.any"
 
-#: Levels that orjson reads; a node takes 1,000 (Jackson's StreamReadConstraints), and its answer has five more.
+#: Levels that orjson reads. A node takes 1,000, or `opensearch.xcontent.depth.max`; its answer has five more.
 _MOST_LEVELS = 1_024
 #: Levels for which the json module, which calls itself for each, has frames enough wherever it is called.
 _AT_ONCE = 256
 #: What levels are counted by; and the constants of Python's, of which JSON has none.
 _PIECE = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]|NaN|Infinity', re.DOTALL)
+#: What Jackson passes over between the tokens of JSON, and texts, in which it is none of that.
+_PASSED_OVER = re.compile(r'("(?:[^"\\]++|\\.)*+")|/\*.*?\*/|//[^\r\n]*|\ufeff', re.DOTALL)
 
 _NOTHING = object()
 _encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -37,6 +39,14 @@ def loaded(data: bytes | str) -> Any:
             return json.loads(text)
         except RecursionError:
             return _in_parts(text)
+
+
+def answered(text: str) -> Any:
+    """The value of a node's answer, without comments that were stored with a document. ValueError: it is no JSON."""
+    try:
+        return loaded(text)
+    except ValueError:
+        return loaded(_PASSED_OVER.sub(lambda found: found[1] or " ", text))
 
 
 def dumped(value: Any, *, indent: bool = False) -> str:

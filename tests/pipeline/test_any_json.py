@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditpipe.pipeline import any_json
-from auditpipe.pipeline.any_json import dumped, loaded, utf8
+from auditpipe.pipeline.any_json import answered, dumped, loaded, utf8
 
 anything = st.text(st.characters(exclude_categories=()))
 values = st.recursive(
@@ -111,6 +111,28 @@ def test_a_thousand_levels_are_read_and_written(levels: int, inner: str) -> None
 def test_what_is_deep_and_no_json_is_an_error(text: str) -> None:
     with pytest.raises(ValueError):
         loaded(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"hits":[\ufeff{"a":1}]}', {"hits": [{"a": 1}]}),
+        ('{"a":/* } */1,// ]\n"b":[2/**/]}', {"a": 1, "b": [2]}),
+        ('["/* a */", "// b", "\\"/*", "\ufeff", /*"*/ "*/"]', ["/* a */", "// b", '"/*', "\ufeff", "*/"]),
+        (r'["\ud800" /* */]', ["\ud800"]),
+    ],
+)
+def test_an_answer_is_read_in_spite_of_what_jackson_passes_over(text: str, value: object) -> None:
+    assert answered(text) == value
+    if text[1] != '"' or "ud800" in text:
+        with pytest.raises(ValueError):
+            loaded(text)
+
+
+@pytest.mark.parametrize("text", ["<html>/* */</html>", "[/* ]", "[1/**/2]", "//"])
+def test_what_is_no_json_without_comments_either_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError):
+        answered(text)
 
 
 def test_what_has_no_end_is_not_written() -> None:
