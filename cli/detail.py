@@ -5,7 +5,16 @@ from textwrap import wrap
 from typing import Any
 
 from auditpipe.cli.terminal import coloured, columns
-from auditpipe.pipeline.tabular import changes_of, field, flat, named_text, names_of, value_text, withheld_changes
+from auditpipe.pipeline.tabular import (
+    changes_of,
+    flat,
+    named_text,
+    names_of,
+    plain,
+    text_at,
+    value_text,
+    withheld_changes,
+)
 from auditpipe.pipeline.visible import pad, printable, width
 
 #: Shown by themselves, above the fields.
@@ -17,7 +26,7 @@ _REDACTED = "(redacted)"
 
 def lines(document: Mapping[str, Any]) -> Iterator[str]:
     """The event, a line at a time, without newlines."""
-    yield coloured(printable(str(field(document, "message") or "")), bold=True)
+    yield coloured(printable(text_at(document, "message")), bold=True)
     yield ""
     changes = list(_changes(document))
     if changes:
@@ -31,7 +40,7 @@ def lines(document: Mapping[str, Any]) -> Iterator[str]:
 def _changes(document: Mapping[str, Any]) -> Iterator[str]:
     redacted, names = withheld_changes(document), names_of(document)
     for change in changes_of(document):
-        name = str(change.get("field"))
+        name = plain(change.get("field"))
         if "before" in change or "after" in change:
             yield from _change(name, change, names)
         elif name not in redacted:

@@ -20,7 +20,7 @@ from opensearchpy.serializer import JSONSerializer
 from urllib3 import Timeout
 
 from auditpipe.pipeline.answers import Peer, peer_of, translate_transport
-from auditpipe.pipeline.any_json import loaded, utf8
+from auditpipe.pipeline.any_json import answered, utf8
 from auditpipe.pipeline.visible import json_bytes
 from auditpipe.schemas.errors import AuditpipeError, OutOfReach, SettingsError, UsageError
 from auditpipe.schemas.settings import Settings, is_loopback
@@ -113,15 +113,26 @@ def translate(error: Exception) -> AuditpipeError:
     return AuditpipeError(f"{peer.url}: {error}")
 
 
+class Answer(dict[str, Any]):
+    """A node's answer that is an object, and of how many characters of JSON it was."""
+
+    size: int = 0
+
+
 class ExactJSON(JSONSerializer):
-    """Integers as they are, up to 64 bits; and what orjson refuses (lone surrogates, NaN): `any_json`."""
+    """Integers as they are, up to 64 bits; and what orjson refuses (lone surrogates, comments): `any_json`."""
 
     def loads(self, s: Any) -> Any:
-        """Parse an answer."""
+        """Parse an answer; an object comes as `Answer`."""
         try:
-            return loaded(s)
+            value = answered(s)
         except ValueError as error:
             raise SerializationError(s, error) from error
+        if not isinstance(value, dict):
+            return value
+        answer = Answer(value)
+        answer.size = len(s)
+        return answer
 
     def dumps(self, data: Any) -> Any:
         """Make a request's body; what is text or bytes already goes as it is."""

@@ -283,10 +283,12 @@ def _query(body: str) -> str:
     """The query of a search as compact JSON, without what tells its pages apart; another body as it is."""
     try:
         parsed = json.loads(body)
-    except ValueError:
+        return _asked(parsed) if isinstance(parsed, dict) else body
+    except (ValueError, RecursionError):  # the json module calls itself for each level
         return body
-    if not isinstance(parsed, dict):
-        return body
+
+
+def _asked(parsed: Mapping[str, Any]) -> str:
     asked = {name: value for name, value in parsed.items() if name not in _OF_A_PAGE}
     query = asked.pop("query", None)
     if asked:

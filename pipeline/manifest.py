@@ -14,6 +14,7 @@ from auditpipe.pipeline.any_json import loaded
 from auditpipe.pipeline.duplicate_keys import key_given_twice
 from auditpipe.pipeline.manifest_check import MANIFEST_VERSION, problems
 from auditpipe.pipeline.tabular import field as value_of
+from auditpipe.pipeline.tabular import plain
 from auditpipe.pipeline.visible import json_bytes
 from auditpipe.schemas.errors import Finding, UsageError
 
@@ -91,7 +92,7 @@ class Heads:
             self._schemas.add(schema)
         stream, sequence = value_of(document, "audit.stream"), value_of(document, "audit.sequence")
         if isinstance(stream, str) and isinstance(sequence, int) and not isinstance(sequence, bool) and sequence > 0:
-            self.add_link(stream, sequence, str(value_of(document, "audit.hash")))
+            self.add_link(stream, sequence, plain(value_of(document, "audit.hash")))
 
     def add_link(self, stream: str, sequence: int, own_hash: str) -> None:
         """Take note of a number in a stream."""

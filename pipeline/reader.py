@@ -14,7 +14,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import OpenSearchException
 
 from auditpipe.pipeline.answers import peer_of, rule_not_applied
-from auditpipe.pipeline.client import edge
+from auditpipe.pipeline.client import Answer, edge
 from auditpipe.pipeline.query import Filters
 from auditpipe.schemas.errors import BadFilter, NoSuchEvent, OutOfReach, UsageError
 from auditpipe.schemas.identity import (
@@ -35,8 +35,13 @@ KEEP_ALIVE = "5m"
 #: A month that was closed is asked too, and refuses; one that somebody has hidden is read. By default both would be
 #: passed over without a word.
 ALL_MONTHS = "all"
-#: Documents in one answer: at 1 kB each about 2 MB, large enough that the round trip does not count.
+#: Documents in one answer, at most: at 1 kB each about 2 MB, large enough that the round trip does not count.
 BATCH = 2_000
+#: In the first one, and how many times as many in each after it, as long as they are small.
+FIRST = 100
+_GROWTH = 4
+#: Characters of JSON that an answer is to have at most, if its documents are like those before it.
+ANSWER_SIZE = 8 << 20
 #: A page up to this size is one request; beyond, a point in time holds the view still between requests.
 PAGE = 1_000
 
@@ -145,7 +150,7 @@ def _refuse_rule(client: OpenSearch, error: BadFilter) -> None:
         raise rule_not_applied(peer_of(error)) from error
 
 
-def complete(answer: Any) -> dict[str, Any]:
+def complete(answer: dict[str, Any]) -> dict[str, Any]:
     """The answer, if every shard gave it and in time. OutOfReach otherwise.
 
     `successful` holds what was skipped, because it could not match. A shard that has no started copy is in `total`
@@ -165,7 +170,7 @@ def complete(answer: Any) -> dict[str, Any]:
             f"{successful} of {total} shards answered: the cluster is still recovering; "
             "nothing is shown, because it would not be all; try again"
         )
-    return dict(answer)
+    return answer
 
 
 def open_point_in_time(client: OpenSearch, index: str = INDEX_PATTERN) -> str:
@@ -189,10 +194,11 @@ def close_point_in_time(client: OpenSearch, pit: str) -> None:
 class Snapshot:
     """All events that match, as they were at one moment (a point in time), in constant memory."""
 
-    def __init__(self, client: OpenSearch, pit: str, body: dict[str, Any]) -> None:
+    def __init__(self, client: OpenSearch, pit: str, body: dict[str, Any], most: int) -> None:
         self._client = client
         self._pit = pit
         self._body = body
+        self._most = most
         self.total = 0
 
     @classmethod
@@ -207,9 +213,12 @@ class Snapshot:
         extra: Mapping[str, Any] | None = None,
         index: str = INDEX_PATTERN,
     ) -> Iterator["Snapshot"]:
-        """Opened, counted, and closed on the node whatever happens. OutOfReach, NotAllowed, BadFilter."""
-        body = {"query": dict(query), "sort": sort, "size": batch, **(extra or {})}
-        snapshot = cls(client, open_point_in_time(client, index), body)
+        """Opened, counted, and closed on the node whatever happens. OutOfReach, NotAllowed, BadFilter.
+
+        `batch`: hits in one answer, at most.
+        """
+        body = {"query": dict(query), "sort": sort, **(extra or {})}
+        snapshot = cls(client, open_point_in_time(client, index), body, batch)
         try:
             snapshot.total = snapshot._count()
             yield snapshot
@@ -223,21 +232,23 @@ class Snapshot:
         """
         from concurrent.futures import ThreadPoolExecutor
 
+        size = min(FIRST, self._most)
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="auditpipe-read-ahead") as ahead:
-            coming = ahead.submit(self._next, None)
+            coming = ahead.submit(self._next, size, None)
             while True:
-                hits = coming.result()
-                last = len(hits) < self._body["size"]
+                answer = coming.result()
+                hits: list[Hit] = answer["hits"]["hits"]
+                last = len(hits) < size
                 if not last:
-                    coming = ahead.submit(self._next, hits[-1]["sort"])
+                    size = min(_following(len(hits), answer), self._most)
+                    coming = ahead.submit(self._next, size, hits[-1]["sort"])
                 yield from hits
                 if last:
                     return
 
-    def _next(self, after: list[Any] | None) -> list[Hit]:
+    def _next(self, size: int, after: list[Any] | None) -> dict[str, Any]:
         behind = {} if after is None else {"search_after": after}
-        hits: list[Hit] = self._ask({**self._body, **behind, "track_total_hits": False})["hits"]["hits"]
-        return hits
+        return self._ask({**self._body, **behind, "size": size, "track_total_hits": False})
 
     def _count(self) -> int:
         answer = self._ask({"query": self._body["query"], "size": 0, "track_total_hits": True})
@@ -248,6 +259,12 @@ class Snapshot:
         answer = ask_all_shards(self._client, {**body, "pit": pit}, index=None)
         self._pit = answer.get("pit_id", self._pit)
         return answer
+
+
+def _following(hits: int, answer: Mapping[str, Any]) -> int:
+    """How many hits to ask for after an answer of so many."""
+    size = answer.size if isinstance(answer, Answer) else 0
+    return max(1, min(hits * _GROWTH, hits * ANSWER_SIZE // max(size, 1)))
 
 
 def _no_indices() -> OutOfReach:

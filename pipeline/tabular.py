@@ -23,6 +23,8 @@ _FORMULA = re.compile('(^|[;|])(?=[\\s"]*[-=+@\t\r\n\uff1d\uff0b\uff0d\uff20])')
 _QUOTED = re.compile('[,;|"]')
 
 _MISSING = object()
+#: Levels of lists and objects that are shown as such, more than any event has; what lies deeper is shown as JSON.
+_LEVELS = 32
 
 
 def field(document: Mapping[str, Any], path: str) -> Any:
@@ -38,7 +40,7 @@ def field(document: Mapping[str, Any], path: str) -> Any:
 def text_at(document: Mapping[str, Any], path: str) -> str:
     """The value at a dotted path as text, empty where there is none."""
     value = field(document, path)
-    return "" if value is None else str(value)
+    return "" if value is None else plain(value)
 
 
 def actor_text(document: Mapping[str, Any]) -> str:
@@ -59,14 +61,16 @@ def outcome_text(document: Mapping[str, Any]) -> str:
     return f"{outcome} ({reason})" if reason else outcome
 
 
-def flat(document: Mapping[str, Any], apart: Collection[str] = (), prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(
+    document: Mapping[str, Any], apart: Collection[str] = (), prefix: str = "", levels: int = _LEVELS
+) -> Iterator[tuple[str, Any]]:
     """(dotted path, value) of every field in order, but for the paths that are shown elsewhere."""
     for key, inner in document.items():
         path = f"{prefix}{key}"
         if path in apart:
             continue
-        if isinstance(inner, Mapping) and inner:
-            yield from flat(inner, apart, f"{path}.")
+        if isinstance(inner, Mapping) and inner and levels:
+            yield from flat(inner, apart, f"{path}.", levels - 1)
         else:
             yield path, inner
 
@@ -83,7 +87,7 @@ def changes_text(document: Mapping[str, Any]) -> str:
     """`last_name: Doe -> Dow; members: + u7 (Tess Test); password: (redacted)`."""
     names = names_of(document)
     texts = [change_text(change, names) for change in changes_of(document)]
-    named = {str(change.get("field")) for change in changes_of(document)}
+    named = {plain(change.get("field")) for change in changes_of(document)}
     texts += [f"{name}: (redacted)" for name in withheld_changes(document) if name not in named]
     return "; ".join(texts)
 
@@ -96,19 +100,19 @@ def withheld_changes(document: Mapping[str, Any]) -> list[str]:
 def redacted_of(document: Mapping[str, Any]) -> list[str]:
     """Names of the fields whose values were withheld."""
     redacted = field(document, "audit.redacted")
-    return [str(name) for name in redacted] if isinstance(redacted, list) else []
+    return [plain(name) for name in redacted] if isinstance(redacted, list) else []
 
 
 def names_of(document: Mapping[str, Any]) -> dict[str, str]:
     """What people call the ids of those involved."""
     involved = field(document, "audit.involved")
     items = [item for item in involved if isinstance(item, Mapping)] if isinstance(involved, list) else []
-    return {str(item["id"]): str(item["name"]) for item in items if "id" in item and "name" in item}
+    return {plain(item["id"]): plain(item["name"]) for item in items if "id" in item and "name" in item}
 
 
 def change_text(change: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """`field: before -> after`, `field: + after` where nothing was before, `field: - before` where it was removed."""
-    name, before, after = str(change.get("field")), change.get("before", _MISSING), change.get("after", _MISSING)
+    name, before, after = plain(change.get("field")), change.get("before", _MISSING), change.get("after", _MISSING)
     if before is _MISSING and after is _MISSING:
         return name
     if before is _MISSING:
@@ -124,13 +128,18 @@ def named_text(value: Any, names: Mapping[str, str]) -> str:
     return f"{text} ({names[value]})" if isinstance(value, str) and value in names else text
 
 
-def value_text(value: Any) -> str:
+def plain(value: Any) -> str:
+    """What should be a text; whatever else came as `value_text`."""
+    return value if isinstance(value, str) else value_text(value)
+
+
+def value_text(value: Any, levels: int = _LEVELS) -> str:
     """A value in a line of text: strings as they are, the empty one as `""`, lists in brackets, the rest as JSON."""
     if isinstance(value, str):
         return value or '""'
-    if isinstance(value, list):
-        return f"[{', '.join(map(value_text, value))}]"
-    if value is None or isinstance(value, (bool, Mapping)):
+    if isinstance(value, list) and levels:
+        return f"[{', '.join(value_text(item, levels - 1) for item in value)}]"
+    if value is None or isinstance(value, (bool, Mapping, list)):
         return dumped(value)
     return str(value)
 
@@ -149,7 +158,7 @@ def _cell(document: Mapping[str, Any], column: str) -> str:
     value = changes_text(document) if column == "changes" else field(document, column)
     if value is None or value == []:
         return ""
-    text = value if isinstance(value, str) else value_text(value)
+    text = plain(value)
     # Before the escaping: a tab that begins the cell is `\t` after it.
     return printable(_FORMULA.sub(r"\1'", text))
 

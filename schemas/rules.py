@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from auditpipe.schemas import identity
-from auditpipe.schemas.canonical import canonical_bytes
+from auditpipe.schemas.canonical import hashed_bytes
 from auditpipe.schemas.catalogue import Action, Catalogue
 from auditpipe.schemas.changes import changed_fields
 from auditpipe.schemas.errors import InvalidEvent
@@ -136,10 +136,7 @@ def _time(document: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _size(document: Mapping[str, Any]) -> Iterator[Problem]:
-    audit = document.get("audit")
-    if audit:
-        document = {**document, "audit": {key: value for key, value in audit.items() if key != "hash"}}
-    size = len(canonical_bytes(document))
+    size = len(hashed_bytes(document))
     if size > MAX_EVENT_BYTES:
         yield Problem("the document", f"at most {MAX_EVENT_BYTES} bytes of JSON", str(size))
     message_size = len((document.get("message") or "").encode())

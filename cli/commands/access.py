@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import time
@@ -166,7 +165,7 @@ def list_(*, settings: Settings, output: str) -> None:
 
     found = access.grants(_connect(settings, "access list"))
     if output == "json":
-        click.echo(json.dumps([one.as_dict() for one in found], indent=2, ensure_ascii=False))
+        click.echo(json_bytes([one.as_dict() for one in found], indent=True))
         return
     rows = [_COLUMNS, *(_row(one) for one in found)]
     columns = [max(width(row[column]) for row in rows) for column in range(len(_COLUMNS))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +9,7 @@ import click
 from auditpipe.cli import terminal
 from auditpipe.cli.options import PSEUDONYM_KEYS, connection_options, filter_options, output_option, with_pseudonyms
 from auditpipe.cli.table import aligned
-from auditpipe.pipeline.visible import printable
+from auditpipe.pipeline.visible import json_bytes, printable
 from auditpipe.schemas.settings import Settings
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def list_(*, settings: Settings, everything: bool, output: str) -> None:
     client = connect(settings, opaque_id=tool_id("hold list"))
     found = [hold for hold in holds.read(client, Trust.read(settings)) if everything or hold.released is None]
     if output == "json":
-        click.echo(json.dumps([hold.as_dict() for hold in found], indent=2, ensure_ascii=False))
+        click.echo(json_bytes([hold.as_dict() for hold in found], indent=True))
         return
     for line in aligned([_COLUMNS, *map(_row, found)]):
         terminal.put(line + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import click
 from auditpipe.cli import recorded
 from auditpipe.cli.options import connection_options, output_option
 from auditpipe.pipeline import roles
-from auditpipe.pipeline.visible import pad, printable
+from auditpipe.pipeline.visible import json_bytes, pad, printable
 from auditpipe.schemas.errors import NotAllowed, SettingsError
 from auditpipe.schemas.settings import Settings, read_secret
 
@@ -121,7 +120,7 @@ def _on_record(settings: Settings, client: OpenSearch, planned: Plan, super_admi
 def _show(steps: Sequence[Step], write_once: WriteOnce, output: str) -> None:
     if output == "json":
         document = {"steps": [step.as_dict() for step in steps], "write_once": write_once.value}
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        click.echo(json_bytes(document, indent=True))
         return
     for step in steps:
         click.echo(

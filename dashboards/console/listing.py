@@ -11,7 +11,7 @@ from auditpipe.dashboards.console import counts, filters, histogram, paging
 from auditpipe.dashboards.console.sessions import SUGGESTED_S, Session
 from auditpipe.dashboards.console.visit import Visit
 from auditpipe.pipeline.query import Filters
-from auditpipe.pipeline.tabular import actor_text, changes_text, field, target_text, text_at
+from auditpipe.pipeline.tabular import actor_text, changes_text, field, plain, target_text, text_at
 from auditpipe.schemas.errors import BadFilter
 
 #: Quick choices of `since`.
@@ -76,7 +76,7 @@ def _shown(page: paging.Page, meant: Filters, place: paging.Place | None) -> dic
 def row(document: Mapping[str, Any]) -> Row:
     """What the list shows of an event."""
     return Row(
-        id=str(field(document, "event.id")),
+        id=plain(field(document, "event.id")),
         time=text_at(document, "@timestamp"),
         action=text_at(document, "event.action"),
         actor=actor_text(document),

@@ -11,7 +11,7 @@ from auditpipe.pipeline.reader import BY_STREAM, Hit, ask_all_shards
 from auditpipe.pipeline.verify.chain import Tally, check
 from auditpipe.pipeline.verify.event import Flaw, Row, placed, row_of
 from auditpipe.pipeline.verify.form import Form
-from auditpipe.pipeline.verify.view import Terms, View
+from auditpipe.pipeline.verify.view import Terms, View, latest_ns
 from auditpipe.schemas.identity import LATEST_NS
 
 #: Events of three numbers that are looked at: where there are no doubles it is three.
@@ -34,27 +34,29 @@ class Proof:
 
 def proof(client: OpenSearch, document: Mapping[str, Any]) -> Proof:
     """Look at the event and its two neighbours. OutOfReach, NotAllowed."""
-    own = row_of(document, Form())
+    now_ns = time.time_ns()
+    own = row_of(document, Form(latest_ns=latest_ns(now_ns)))
     if isinstance(own, Flaw):
         return Proof(False, [own.detail], own.stream, own.sequence)
     span = {"gte": own.sequence - 1, "lte": own.sequence + 1}
     clauses = [{"term": {"audit.stream": own.stream}}, {"range": {"audit.sequence": span}}]
     body = {"query": {"bool": {"filter": clauses}}, "sort": BY_STREAM, "size": MOST, "version": True}
     hits = ask_all_shards(client, body)["hits"]["hits"]
-    return judge(own, hits, time.time_ns())
+    return judge(own, hits, now_ns)
 
 
 def judge(own: Row, hits: list[Hit], now_ns: int) -> Proof:
     """The decision, on what a search for the numbers around it has found; the event itself may be too young for one."""
     if len(hits) >= MOST:  # the next number, or another event with this one, may be behind them
         return Proof(False, [_CROWDED], own.stream, own.sequence)
-    rows = [row for row in map(_row, hits) if isinstance(row, Row)]
+    latest = latest_ns(now_ns)
+    rows = [row for hit in hits if isinstance(row := _row(hit, Form(latest_ns=latest)), Row)]
     if own.event_id not in {row.event_id for row in rows}:
         rows = sorted([*rows, own], key=lambda row: row.sequence)
     before = next((row for row in rows if row.sequence == own.sequence - 1), None)
     after = next((row for row in rows if row.sequence == own.sequence + 1), None)
     # Of its stream only these are looked at: whatever is before them is before the view.
-    view = View(since_ns=LATEST_NS, settled_ns=Terms().settled_ns(now_ns))
+    view = View(since_ns=LATEST_NS, settled_ns=Terms().settled_ns(now_ns), latest_ns=latest)
     flaws = [flaw for flaw in check(rows, view, Tally()) if _concerns(flaw, own, after)]
     found = [f"{_whose(flaw, own)}{flaw.detail}" for flaw in flaws if not flaw.is_note]
     says = found or ["Its content has the hash that it carries."]
@@ -68,8 +70,8 @@ def _id(row: Row | None) -> str | None:
     return row.event_id if row is not None else None
 
 
-def _row(hit: Hit) -> Row | Flaw:
-    row = row_of(hit["_source"], Form())
+def _row(hit: Hit, form: Form) -> Row | Flaw:
+    row = row_of(hit["_source"], form)
     if isinstance(row, Flaw):
         return row
     return placed(row, index=hit["_index"], doc_id=hit["_id"], version=hit["_version"])

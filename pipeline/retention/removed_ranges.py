@@ -1,7 +1,7 @@
 """What retention removed, for `verify` and `export`: from the index of records, or from an export's manifest."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, lru_cache
 
 from opensearchpy import OpenSearch
 
@@ -17,44 +17,54 @@ from auditpipe.schemas.records import MonthRemoved, Record, Removed
 _KEPT = 64
 _STREAMS_AT_ONCE = 500
 
-#: The batches that name a stream, as (id, document).
-Batches = Callable[[str], Iterable[tuple[str, Document]]]
+#: The ids of the batches that name a stream, and the document of an id.
+Ids = Callable[[str], Iterable[str]]
+Get = Callable[[str], Document]
 
 
 class Removals:
-    """Looks up what was removed of a stream. What is not to be believed explains nothing, and is a flaw."""
+    """Looks up what was removed of a stream. What is not to be believed explains nothing, and is a flaw.
 
-    def __init__(self, commits: Iterable[tuple[str, Document]], batches: Batches, trust: Trust) -> None:
+    A stream may have a gap at every other event, and a signature takes half a millisecond to check: what was found is
+    kept of the last stream, of each month's removal, and of `kept` batches (None: of all).
+    """
+
+    def __init__(
+        self, commits: Iterable[tuple[str, Document]], ids: Ids, get: Get, trust: Trust, kept: int | None = None
+    ) -> None:
         self._commits = {str(document.get("record")): (doc_id, document) for doc_id, document in commits}
-        self._batches = batches
+        self._ids = ids
         self._trust = trust
         self._flaws: dict[str, Flaw] = {}
+        self._of_stream = lru_cache(1)(self._parts)
+        self._batch = lru_cache(kept)(lambda doc_id: self._believed(doc_id, get(doc_id)))
+        self._month = cache(self._removed_month)
 
     def parts(self, stream: str, first: int, last: int) -> list[Part]:
         """What retention removed of the numbers first..last, by first number."""
-        found = [part for part in self._parts(stream) if part.first <= last and part.last >= first]
-        return sorted(found, key=lambda part: (part.first, -part.last))
+        return [part for part in self._of_stream(stream) if part.first <= last and part.last >= first]
 
     def flaws(self) -> Iterator[Flaw]:
         """The records that were looked at and are not to be believed, each once."""
         yield from self._flaws.values()
 
-    def _parts(self, stream: str) -> Iterator[Part]:
-        for doc_id, document in self._batches(stream) if self._commits else ():
-            batch = self._believed(doc_id, document)
-            if not isinstance(batch, Removed) or not self._is_committed(batch):
+    def _parts(self, stream: str) -> list[Part]:
+        found = []
+        for doc_id in self._ids(stream) if self._commits else ():
+            batch = self._batch(doc_id)
+            # A batch of which no month's removal followed is of a run that was ended before it removed anything.
+            if not isinstance(batch, Removed) or self._month(batch.record) != batch.month:
                 continue
             about = {"month": batch.month, "record": batch.record, "at": batch.timestamp}
             for one in batch.ranges:
                 if one.stream == stream:
-                    yield Part(one.first, one.last, one.previous, one.hash, **about)
+                    found.append(Part(one.first, one.last, one.previous, one.hash, **about))
+        return sorted(found, key=lambda part: (part.first, -part.last))
 
-    def _is_committed(self, batch: Removed) -> bool:
-        """A batch of which no month's removal followed is of a run that was ended before it removed anything."""
-        if batch.record not in self._commits:
-            return False
-        commit = self._believed(*self._commits[batch.record])
-        return isinstance(commit, MonthRemoved) and commit.month == batch.month
+    def _removed_month(self, record: str) -> str | None:
+        """The month of which this record says that it was removed."""
+        commit = self._believed(*self._commits[record]) if record in self._commits else None
+        return commit.month if isinstance(commit, MonthRemoved) else None
 
     def _believed(self, doc_id: str, document: Document) -> Record | None:
         found = belief.believed(self._trust, document)
@@ -70,30 +80,25 @@ def of_index(client: OpenSearch, trust: Trust) -> Removals | None:
         commits = list(ledger.find(client, ledger.of_kinds("month_removed")))
     except NotAllowed:
         return None
-    names, kept = [str(document.get("record")) for _, document in commits], OrderedDict[str, Document]()
+    names = [str(document.get("record")) for _, document in commits]
 
-    def batches(stream: str) -> Iterator[tuple[str, Document]]:
-        for doc_id in ledger.ids_of(client, [stream], names):
-            if doc_id not in kept:
-                kept[doc_id] = ledger.get(client, doc_id) or {}
-            kept.move_to_end(doc_id)
-            yield doc_id, kept[doc_id]
-            while len(kept) > _KEPT:
-                kept.popitem(last=False)
+    def ids(stream: str) -> Iterator[str]:
+        return ledger.ids_of(client, [stream], names)
 
-    return Removals(commits, batches, trust)
+    return Removals(commits, ids, lambda doc_id: ledger.get(client, doc_id) or {}, trust, _KEPT)
 
 
 def of_documents(documents: Iterable[Document], trust: Trust) -> Removals:
     """From the records that an export carries."""
-    commits, by_stream = [], dict[str, list[tuple[str, Document]]]()
+    commits, by_name, by_stream = [], dict[str, Document](), dict[str, list[str]]()
     for number, document in enumerate(documents):
         name = f"{number} of the manifest"
+        by_name[name] = document
         if document.get("kind") == "month_removed":
             commits.append((name, document))
         for stream in _streams(document):
-            by_stream.setdefault(stream, []).append((name, document))
-    return Removals(commits, lambda stream: by_stream.get(stream, ()), trust)
+            by_stream.setdefault(stream, []).append(name)
+    return Removals(commits, lambda stream: by_stream.get(stream, ()), by_name.__getitem__, trust)
 
 
 def about_streams(client: OpenSearch, streams: Sequence[str]) -> list[Document] | None:

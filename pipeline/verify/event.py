@@ -3,6 +3,7 @@
 A row is an event reduced to what its place and its proof are. Nothing is opened here.
 """
 
+import hashlib
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,9 +11,9 @@ from typing import Any, Literal
 
 from auditpipe.pipeline.tabular import field as value_of
 from auditpipe.pipeline.verify.form import Form, Misfit
-from auditpipe.schemas.canonical import document_hash
+from auditpipe.schemas.canonical import hashed_bytes
 from auditpipe.schemas.catalogue import STREAM_CLOSED
-from auditpipe.schemas.identity import LATEST_NS, MILLISECOND, index_of, milliseconds_of, parse_time
+from auditpipe.schemas.identity import LATEST_NS, MILLISECOND, format_time, index_of, milliseconds_of, parse_time
 
 Kind = Literal[
     "altered",  # audit.hash is not the hash of the event
@@ -92,10 +93,11 @@ def row_of(document: Mapping[str, Any], form: Form) -> Row | Flaw:
     if name is None or number is None or not isinstance(previous, str) or not isinstance(own_hash, str):
         missing = "it has no valid audit.stream, audit.sequence, audit.previous and audit.hash"
         return Flaw("unlinked", missing, name, number, event_id, time)
-    problem, aside = _hash_problem(document, own_hash), None
+    size, problem = _hashed(document, own_hash)
+    aside = None
     if problem is None:
         # Said of what is as it was written; what was altered is that, whatever it looks like now.
-        problem, aside = _form_problem(form.misfit(document))
+        problem, aside = _form_problem(form.misfit(document, size))
     return Row(
         stream=name,
         sequence=number,
@@ -103,7 +105,7 @@ def row_of(document: Mapping[str, Any], form: Form) -> Row | Flaw:
         time=time,
         previous=previous,
         own_hash=own_hash,
-        problem=problem or _time_problem(event_id, time),
+        problem=problem or _time_problem(event_id, time, form.latest_ns),
         closes=event.get("action") == STREAM_CLOSED,
         key=_key(document, audit.get("key")),
         aside=aside,
@@ -124,12 +126,15 @@ def nanoseconds(time: str) -> int:
         return 0
 
 
-def _hash_problem(document: Mapping[str, Any], own_hash: str) -> Problem | None:
+def _hashed(document: Mapping[str, Any], own_hash: str) -> tuple[int, Problem | None]:
+    """How many bytes the hash is of, and what is wrong with it."""
     try:
-        computed = document_hash(document)
+        data = hashed_bytes(document)
     except ValueError as error:
-        return "altered", f"it holds a value that no event can hold: {error}"
-    return None if computed == own_hash else ("altered", "its content does not have the hash that it carries")
+        return 0, ("altered", f"it holds a value that no event can hold: {error}")
+    if hashlib.sha256(data).hexdigest() != own_hash:
+        return len(data), ("altered", "its content does not have the hash that it carries")
+    return len(data), None
 
 
 def _form_problem(misfit: Misfit | None) -> tuple[Problem | None, Misfit | None]:
@@ -138,13 +143,15 @@ def _form_problem(misfit: Misfit | None) -> tuple[Problem | None, Misfit | None]
     return (misfit.kind, misfit.detail), None
 
 
-def _time_problem(event_id: str, time: str) -> Problem | None:
+def _time_problem(event_id: str, time: str, latest_ns: int) -> Problem | None:
     try:
         ns = parse_time(time)
     except ValueError as error:
         return "misfit", f"@timestamp: {error}"
     if not 0 <= ns <= LATEST_NS:
         return "misfit", f"@timestamp: expected a time from 1970 to 2106, got {time!r}"
+    if ns > latest_ns:
+        return "misfit", f"@timestamp: expected at most a day ahead, up to {format_time(latest_ns)}, got {time!r}"
     try:
         milliseconds = milliseconds_of(event_id)
     except ValueError:

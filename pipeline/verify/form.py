@@ -15,7 +15,9 @@ from pydantic import BaseModel, ValidationError
 from auditpipe.schemas.catalogue import Catalogue, builtin
 from auditpipe.schemas.errors import InvalidEvent
 from auditpipe.schemas.event import SCHEMA_VERSION, Event
+from auditpipe.schemas.identity import LATEST_NS
 from auditpipe.schemas.rules import details_problems
+from auditpipe.schemas.values import MAX_EVENT_BYTES
 
 _validate = Event.__pydantic_validator__.validate_python
 
@@ -52,19 +54,26 @@ class Misfit(NamedTuple):
 class Form:
     """Checks events one by one. `catalogue`: all the actions that there are; None where there may be others."""
 
-    def __init__(self, catalogue: Catalogue | None = None) -> None:
+    def __init__(self, catalogue: Catalogue | None = None, latest_ns: int = LATEST_NS) -> None:
+        #: No event is of a later time (nanoseconds since 1970): see `View`.
+        self.latest_ns = latest_ns
         self._complete = catalogue is not None
         self._actions = dict(builtin() if catalogue is None else catalogue)
         self._last: dict[str, tuple[Any, BaseModel]] = {}
         #: `event` of the last event of each action: another is like it but for its id, which `verify.event` checks.
         self._events: dict[str, tuple[dict[str, Any], BaseModel]] = {}
 
-    def misfit(self, document: Mapping[str, Any]) -> Misfit | None:
-        """What does not fit: where, what was expected, what came. None where all does."""
+    def misfit(self, document: Mapping[str, Any], size: int) -> Misfit | None:
+        """What does not fit: where, what was expected, what came. None where all does.
+
+        `size`: of the bytes that the event's hash is of.
+        """
         version = _version(document)
         if version is not None and version != SCHEMA_VERSION:
             detail = f"audit.schema: this auditpipe knows {SCHEMA_VERSION}, got {version!r}: the form is not checked"
             return Misfit("other_schema", version, detail)
+        if size > MAX_EVENT_BYTES:  # first: pydantic's errors of a few megabytes are gigabytes
+            return Misfit("misfit", "", f"the event: expected at most {MAX_EVENT_BYTES} bytes of JSON, got {size}")
         try:
             self._check(document)
         except ValidationError as error:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from auditpipe.pipeline.tabular import COLUMNS
 from auditpipe.pipeline.verify.chain import Tally, check
 from auditpipe.pipeline.verify.event import Flaw, Row, row_of
 from auditpipe.pipeline.verify.form import Form
-from auditpipe.pipeline.verify.view import Terms, View
+from auditpipe.pipeline.verify.view import Terms, View, latest_ns
 from auditpipe.pipeline.visible import json_bytes
 from auditpipe.pipeline.workspace import Workspace
 from auditpipe.schemas.errors import Finding, UsageError
@@ -69,7 +70,8 @@ def findings(
 ) -> Iterator[tuple[View, Iterator[Flaw]]]:
     """(the view that the file is, findings and notes on it). The file is read once; its rows are sorted on disk."""
     # Without a manifest nothing tells when the file was written, and so what became of its streams.
-    view = View(is_file=True, until=True, held=terms.held)
+    exported_ns = parse_time(export.manifest.exported_at) if export.manifest else time.time_ns()
+    view = View(is_file=True, until=True, held=terms.held, latest_ns=latest_ns(exported_ns))
     if export.manifest:
         since = export.manifest.since
         view = replace(view, whole=export.manifest.whole_streams, since_ns=parse_time(since) if since else None)
@@ -100,7 +102,7 @@ def _all(
 ) -> Iterator[Flaw]:
     """First what single lines and the manifest show, while the file is read; then the streams."""
     yield from map(tally.note, export.flaws)
-    yield from map(tally.note, _Reading(export, workspace, Form(terms.catalogue)).run(advance))
+    yield from map(tally.note, _Reading(export, workspace, Form(terms.catalogue, view.latest_ns)).run(advance))
     if export.manifest and not tally.kinds["manifest"]:
         # What the file lacked when it was written, its manifest may explain. What it lost since, it lost.
         view = _explained(view, export.manifest, terms)

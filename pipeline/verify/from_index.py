@@ -16,7 +16,7 @@ from auditpipe.pipeline.retention import belief, removed_ranges
 from auditpipe.pipeline.verify.chain import Tally, check
 from auditpipe.pipeline.verify.event import Flaw, Row, placed, row_of
 from auditpipe.pipeline.verify.form import Form
-from auditpipe.pipeline.verify.view import Terms, View
+from auditpipe.pipeline.verify.view import Terms, View, latest_ns
 from auditpipe.pipeline.workspace import Workspace
 from auditpipe.schemas.errors import NotFinished
 from auditpipe.schemas.identity import RECORDS_INDEX
@@ -31,14 +31,16 @@ _MONTHS = 10_000
 def view_of(client: OpenSearch, filters: Filters, terms: Terms) -> View:
     """What these filters leave to be said about missing numbers and the ends of streams."""
     now_ns = time.time_ns()
+    latest = latest_ns(now_ns)
     timed = filters.since_ns is not None or filters.until_ns is not None
     return View(
         whole=filters.keeps_streams_whole,
         since_ns=filters.since_ns,
         until=filters.until_ns is not None and filters.until_ns < now_ns,
         settled_ns=terms.settled_ns(now_ns),
+        latest_ns=latest,
         abandoned_ns=terms.abandoned_ns(now_ns),
-        elsewhere=partial(_elsewhere, client, Form(terms.catalogue)) if timed else None,
+        elsewhere=partial(_elsewhere, client, Form(terms.catalogue, latest)) if timed else None,
         months=cache(partial(_months, client)),
         held=terms.held,
         **_removed(client, filters, terms),
@@ -67,7 +69,7 @@ def findings(
         Snapshot.open(client, filters.query(), BY_STREAM, extra={"version": True}) as snapshot,
         progress(snapshot.total) as advance,
     ):
-        rows = _rows(snapshot, workspace, Form(terms.catalogue), advance)
+        rows = _rows(snapshot, workspace, Form(terms.catalogue, view.latest_ns), advance)
         yield check(chain(rows, view.misrecorded()), view, tally)
 
 

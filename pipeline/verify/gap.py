@@ -42,7 +42,7 @@ def gap(before: Row | None, row: Row, first: int, view: View, last: int | None =
 
 
 def _verdict(row: Row, view: View) -> tuple[Kind, str]:
-    young = view.settled_ns is not None and nanoseconds(row.time) >= view.settled_ns
+    young = view.settled_ns is not None and view.settled_ns <= nanoseconds(row.time) <= view.latest_ns
     if view.is_file and (young or view.is_range):
         why = "the file was written when they may have been on their way" if young else "they may be of another time"
         return "out_of_view", f"not in this file; by its manifest {why}"

@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING
 
 from auditpipe.pipeline.verify.event import Flaw, Row
 from auditpipe.schemas.catalogue import Catalogue
-from auditpipe.schemas.identity import MILLISECOND, SECOND, is_event_id, milliseconds_of
+from auditpipe.schemas.identity import DAY, LATEST_NS, MILLISECOND, SECOND, is_event_id, milliseconds_of
 
 if TYPE_CHECKING:
     from auditpipe.pipeline.retention.signature import Trust
+
+
+def latest_ns(now_ns: int) -> int:
+    """The latest time that an event may have by now (nanoseconds since 1970): `occurred_at` may be a day ahead."""
+    return min(now_ns + DAY, LATEST_NS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,8 @@ class View:
     until: bool = False
     #: Events younger than this moment (nanoseconds since 1970) may have neighbours that are on their way.
     settled_ns: int | None = None
+    #: And those of after this moment (nanoseconds since 1970) are no emitter's, who lets them be a day ahead.
+    latest_ns: int = LATEST_NS
     #: A stream whose last event is older than this, and of which nothing else is known, counts as abandoned.
     abandoned_ns: int | None = None
     #: Gives the numbers first..last of a stream that are stored outside of the view, in order.

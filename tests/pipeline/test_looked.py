@@ -192,6 +192,12 @@ def test_no_tools_name_makes_something_smaller_of_a_search() -> None:
     assert look is not None and look.did == "looked at"
 
 
+def test_a_query_deeper_than_python_reads_is_told_as_it_came() -> None:
+    body = '{"query":' + "[" * 5_000 + "]" * 5_000 + "}"
+    look = look_of(record_of("indices:data/read/search", "search", audit_request_body=body))
+    assert look is not None and look.about == body
+
+
 def test_a_grant_is_one_where_the_node_has_a_change_by_the_same_person_right_after_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -38,10 +38,20 @@ def test_keys_are_ordered_by_utf_16_units() -> None:
     assert canonical_bytes(document).index("\U0001f600".encode()) < canonical_bytes(document).index("\ufb00".encode())
 
 
-@pytest.mark.parametrize("bad", [2**53, -(2**53), "\ud800", {1: 2}, {"\udfff": 1}, object()])
+INFINITE = [float("inf"), float("-inf"), float("nan"), [None, {"b": float("inf")}]]
+
+
+@pytest.mark.parametrize("bad", [2**53, -(2**53), "\ud800", {1: 2}, {"\udfff": 1}, object(), *INFINITE])
 def test_what_has_no_canonical_form_is_refused(bad: Any) -> None:
     with pytest.raises(ValueError, match="no canonical JSON"):
         canonical_bytes({"a": bad})
+
+
+def test_null_and_its_name_have_canonical_bytes_however_deep() -> None:
+    value: Any = [None, "null", 1.5]
+    for _ in range(250):
+        value = [value]
+    assert canonical_bytes({"a": value}).count(b"null") == 2
 
 
 def test_an_auditor_can_check_the_hash_alone() -> None:

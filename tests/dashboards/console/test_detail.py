@@ -13,8 +13,8 @@ import pytest
 from auditpipe.dashboards.console.proof import MOST, judge
 from auditpipe.pipeline.verify.event import Row, row_of
 from auditpipe.pipeline.verify.form import Form
-from auditpipe.schemas.identity import index_of, parse_time
-from tests.builders import Document, bulk, event, put, stream
+from auditpipe.schemas.identity import DAY, index_of, parse_time
+from tests.builders import START_NS, Document, bulk, event, put, stream
 from tests.conftest import RealOpenSearch
 from tests.dashboards.console.test_listing import words
 from tests.stored import ensure_months, organization, overwrite, store
@@ -47,6 +47,12 @@ def test_an_event_between_its_neighbours_is_sound(linked: list[Document]) -> Non
         "The event after it is linked to it.",
     ]
     assert (found.before, found.after) == (linked[0]["event"]["id"], linked[2]["event"]["id"])
+
+
+def test_an_event_of_more_than_a_day_ahead_is_not_sound(linked: list[Document]) -> None:
+    found = judge(own(linked[0]), [hit(linked[0])], START_NS - 2 * DAY)
+    assert found.sound is False
+    assert found.says[0].startswith("@timestamp: expected at most a day ahead")
 
 
 def test_the_first_and_one_that_no_search_finds_yet(linked: list[Document]) -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from auditpipe.pipeline.retention import ledger, scan
 from auditpipe.pipeline.retention.ledger import parse
-from auditpipe.pipeline.retention.removed_ranges import of_documents
+from auditpipe.pipeline.retention.removed_ranges import Removals, of_documents
 from auditpipe.pipeline.retention.scan import Scanned
+from auditpipe.pipeline.retention.signature import Trust
 from auditpipe.schemas.records import MonthRemoved, Record, Removed
 from tests.builders import stream
 from tests.pipeline.retention.authority import Authority, record
@@ -67,6 +68,37 @@ def test_a_signed_document_of_another_form_is_a_finding(authority: Authority, do
         found = of_documents([documents[0], authority.signer.sign(form)], authority.trust)
         assert found.parts(STREAM, 1, 4) == []
         assert len(list(found.flaws())) == 1
+
+
+def test_a_record_is_checked_once_however_many_gaps_there_are(
+    authority: Authority, documents: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[str] = []
+    problem = Trust.problem
+    monkeypatch.setattr(Trust, "problem", lambda self, one: (checked.append(one["kind"]), problem(self, one))[1])
+    forged = {**documents[1], "@timestamp": "2026-12-01T00:00:00.000000Z", "streams": [STREAM, "another"]}
+    found = of_documents([*documents, forged], authority.trust)
+    for name in (STREAM, "another", STREAM):
+        for number in range(1, 50):
+            assert bool(found.parts(name, number, number)) is (name == STREAM and number <= 2)
+    assert sorted(checked) == ["month_removed", "removed", "removed"]
+    assert len(list(found.flaws())) == 1
+
+
+def test_of_the_index_few_batches_are_kept(authority: Authority, documents: list[Any]) -> None:
+    names = [str(number) for number in range(5)]
+    got: list[str] = []
+
+    def get(name: str) -> dict[str, Any]:
+        got.append(name)
+        return dict(documents[1])
+
+    found = Removals([("m", documents[0])], lambda _stream: names, get, authority.trust, 2)
+    for _ in range(3):
+        assert len(found.parts(STREAM, 1, 1)) == len(names)
+    assert got == names
+    assert found.parts("another", 1, 9) == []
+    assert got == names * 2
 
 
 @pytest.mark.parametrize("document", [{}, {"kind": 5}, {"streams": [5, STREAM]}, {"streams": "x"}])

@@ -12,7 +12,7 @@ from auditpipe.pipeline.verify.form import Form
 from auditpipe.pipeline.verify.view import View
 from auditpipe.schemas.canonical import GENESIS
 from auditpipe.schemas.catalogue import STREAM_CLOSED
-from auditpipe.schemas.identity import SECOND, new_event_id
+from auditpipe.schemas.identity import DAY, SECOND, new_event_id
 from tests.builders import START_NS, Document, event, put, seal, stream
 
 LATER = START_NS + 3600 * SECOND
@@ -189,6 +189,17 @@ def test_a_young_gap_is_not_arrived_yet_and_no_finding() -> None:
     assert [flaw.kind for flaw in flaws] == ["not_arrived"]
     assert flaws[0].is_note
     assert verdict(tally, view) == "not finished"
+
+
+def test_a_gap_before_an_event_that_claims_to_be_of_the_future_is_a_finding() -> None:
+    """Else whoever removes events could keep the gap young by one forged event behind it."""
+    documents = stream(2)
+    forged = event(START_NS + 2 * DAY, audit__stream=documents[0]["audit"]["stream"], audit__sequence=3)
+    for ahead, kind in ((START_NS + 2 * DAY, "not_arrived"), (START_NS + 2 * DAY - 1, "gap")):
+        for is_file in (False, True):
+            view = View(settled_ns=START_NS, latest_ns=ahead, is_file=is_file)
+            wanted = "out_of_view" if is_file and kind == "not_arrived" else kind
+            assert kinds([documents[0], forged], view) == [wanted]
 
 
 def test_filtered_data_is_never_lost_and_never_sound() -> None:

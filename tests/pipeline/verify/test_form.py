@@ -13,8 +13,12 @@ from tests.builders import Document, event, put, seal
 OWN = Action("accounts.card.blocked", "Card blocked", "{actor} blocked {target}", ("iam",), ("user", "change"))
 
 
+#: Of whatever is small enough.
+SIZE = 1_000
+
+
 def misfit(document: Document, form: Form | None = None) -> Misfit | None:
-    return (form or Form()).misfit(document)
+    return (form or Form()).misfit(document, SIZE)
 
 
 @pytest.mark.parametrize(
@@ -50,8 +54,8 @@ def test_what_was_checked_for_one_event_is_not_believed_of_another() -> None:
     """Parts that are equal are checked once: an equal event fits, and each part that differs is looked at."""
     form = Form()
     first = event()
-    assert form.misfit(first) is None
-    assert form.misfit(copy.deepcopy(first)) is None
+    assert form.misfit(first, SIZE) is None
+    assert form.misfit(copy.deepcopy(first), SIZE) is None
     for path, value in (
         *(("user.roles", ["admin", 7]), ("service.name", None), ("event.type", ["user", True]), ("host.name", 1)),
         *(
@@ -63,7 +67,7 @@ def test_what_was_checked_for_one_event_is_not_believed_of_another() -> None:
     ):
         document = copy.deepcopy(first)
         put(document, path, value)
-        found = form.misfit(document)
+        found = form.misfit(document, SIZE)
         assert found is not None, path
         assert found.detail.startswith(path), found
 
@@ -71,7 +75,7 @@ def test_what_was_checked_for_one_event_is_not_believed_of_another() -> None:
 def test_the_checks_memory_is_bounded() -> None:
     form = Form()
     for number in range(1_100):
-        assert form.misfit(event(event__action=f"app.a{number}")) is not None
+        assert form.misfit(event(event__action=f"app.a{number}"), SIZE) is not None
     assert len(form._events) <= 1_000
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import sqlite3
+import time
 import tracemalloc
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -150,6 +151,13 @@ def test_a_hole_that_a_range_may_have_left_is_for_the_index(tmp_path: Path, said
     assert [flaw.kind for flaw in found] == ["out_of_view"]
     assert not found[0].is_note
     assert verdict_is == "ask the index"
+
+
+def test_what_is_more_than_a_day_ahead_of_its_export_is_a_misfit(tmp_path: Path) -> None:
+    path = exported(tmp_path, stream(2, step_ns=DAY + SECOND), exported_at=format_time(START_NS))
+    assert [(flaw.kind, flaw.sequence) for flaw in examine(path)[0]] == [("misfit", 2)]
+    ahead = without_manifest(exported(tmp_path, stream(1, start_ns=time.time_ns() + 2 * DAY)))
+    assert [flaw.kind for flaw in examine(ahead)[0]] == ["misfit"]
 
 
 @pytest.mark.parametrize("exported_at", [START_NS + SECOND * 3, START_NS + DAY * 300])
