@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from auditpipe.emitters import sealing
-from auditpipe.pipeline.verify import form
+from auditpipe.pipeline.verify import form as forms
 from auditpipe.pipeline.verify.event import Flaw, Row, placed, row_of
 from auditpipe.pipeline.verify.form import Form
 from auditpipe.pipeline.verify.view import latest_ns
@@ -82,7 +82,7 @@ def test_the_largest_event_is_that_which_an_emitter_makes() -> None:
 
 def test_what_is_too_large_is_not_looked_at_for_what_else_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """An error for each of some million elements would be gigabytes."""
-    monkeypatch.setattr(form, "_validate", None)
+    monkeypatch.setattr(forms, "_validate", None)
     problem = problem_of(event(related__user=[1] * MAX_EVENT_BYTES))
     assert problem is not None and problem[1].startswith("the event: expected at most 262144 bytes of JSON, got ")
 
