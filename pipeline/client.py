@@ -20,7 +20,7 @@ from opensearchpy.serializer import JSONSerializer
 from urllib3 import Timeout
 
 from auditpipe.pipeline.answers import Peer, peer_of, translate_transport
-from auditpipe.pipeline.any_json import answered, utf8
+from auditpipe.pipeline.any_json import loaded, utf8
 from auditpipe.pipeline.visible import json_bytes
 from auditpipe.schemas.errors import AuditpipeError, OutOfReach, SettingsError, UsageError
 from auditpipe.schemas.settings import Settings, is_loopback
@@ -120,12 +120,15 @@ class Answer(dict[str, Any]):
 
 
 class ExactJSON(JSONSerializer):
-    """Integers as they are, up to 64 bits; and what orjson refuses (lone surrogates, comments): `any_json`."""
+    """Integers as they are, up to 64 bits; and what orjson refuses (lone surrogates, many levels): `any_json`.
+
+    No comments: one that was stored with a document could reach into the next.
+    """
 
     def loads(self, s: Any) -> Any:
         """Parse an answer; an object comes as `Answer`."""
         try:
-            value = answered(s)
+            value = loaded(s)
         except ValueError as error:
             raise SerializationError(s, error) from error
         if not isinstance(value, dict):

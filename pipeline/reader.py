@@ -13,10 +13,11 @@ from typing import Any, Literal
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import OpenSearchException
 
+from auditpipe.pipeline import unreadable
 from auditpipe.pipeline.answers import peer_of, rule_not_applied
 from auditpipe.pipeline.client import Answer, edge
 from auditpipe.pipeline.query import Filters
-from auditpipe.schemas.errors import BadFilter, NoSuchEvent, OutOfReach, UsageError
+from auditpipe.schemas.errors import AuditpipeError, BadFilter, NoSuchEvent, OutOfReach, UsageError
 from auditpipe.schemas.identity import (
     INDEX_PATTERN,
     LATEST_NS,
@@ -107,13 +108,8 @@ def show(client: OpenSearch, event_id: str) -> Document:
         )
     if milliseconds_of(wanted) * MILLISECOND > LATEST_NS:
         raise NoSuchEvent(f"no event {wanted}: by its id it would be of a time after 2106, and no event is")
-    try:
-        with edge():
-            answer = client.get(index=index_of_id(wanted), id=wanted, params={"ignore": 404})
-    except BadFilter as error:  # it has none: what the node can't read is the rule of a role
-        raise rule_not_applied(peer_of(error)) from error
-    if answer.get("found"):
-        return dict(answer["_source"])
+    if (found := _get(client, index_of_id(wanted), wanted)) is not None:
+        return found
     # Stored under another month by other means than ours: still the event with this id.
     query = {"bool": {"should": [{"ids": {"values": [wanted]}}, {"term": {"event.id": wanted}}]}}
     hits = ask_all_shards(client, {"query": query, "size": 1})["hits"]["hits"]
@@ -122,20 +118,55 @@ def show(client: OpenSearch, event_id: str) -> Document:
     return dict(hits[0]["_source"])
 
 
+def _get(client: OpenSearch, index: str, doc_id: str) -> Document | None:
+    try:
+        with edge():
+            answer = client.get(index=index, id=doc_id, params={"ignore": 404})
+    except AuditpipeError as error:
+        if unreadable.is_of_a_document(error):
+            return _get_damaged(client, index, doc_id)
+        if isinstance(error, BadFilter):  # it has none: what the node can't read is the rule of a role
+            raise rule_not_applied(peer_of(error)) from error
+        raise
+    return dict(answer["_source"]) if answer.get("found") else None
+
+
+def _get_damaged(client: OpenSearch, index: str, doc_id: str) -> Document:
+    hits = ask_all_shards(client, {"query": {"ids": {"values": [doc_id]}}, "size": 1}, index=index)["hits"]["hits"]
+    if hits:
+        return dict(hits[0]["_source"])
+    read = unreadable.by_itself(client, index, doc_id)  # no search finds it yet
+    return unreadable.stand_in(index, doc_id, read, {}) if isinstance(read, str) else read
+
+
 def ask_all_shards(
     client: OpenSearch, body: Mapping[str, Any], *, index: str | None = INDEX_PATTERN, **params: str
 ) -> dict[str, Any]:
     """What a search answers, if every shard took part. OutOfReach otherwise, NotAllowed, BadFilter.
 
+    In place of a document that can't be read stands `unreadable.stand_in`.
+
     `index` is None for a body that names a point in time.
     """
     whole = {"allow_partial_search_results": "false", **({"expand_wildcards": ALL_MONTHS} if index else {})}
-    try:
+
+    def ask(body: Mapping[str, Any]) -> dict[str, Any]:
         with edge():
             return complete(client.search(index=index, body=body, params={**params, **whole}))
-    except BadFilter as error:
-        _refuse_rule(client, error)
+
+    try:
+        return ask(body)
+    except AuditpipeError as error:
+        if unreadable.is_of_a_document(error) and _wants_documents(body):
+            return unreadable.in_halves(client, ask, body)
+        if isinstance(error, BadFilter):
+            _refuse_rule(client, error)
         raise
+
+
+def _wants_documents(body: Mapping[str, Any]) -> bool:
+    size, in_order = body.get("size", 0), "sort" in body
+    return body.get("_source") is not False and (size == 1 or (size > 1 and in_order))
 
 
 def _refuse_rule(client: OpenSearch, error: BadFilter) -> None:

@@ -22,6 +22,9 @@ COLUMNS: tuple[str, ...] = (
 _FORMULA = re.compile('(^|[;|])(?=[\\s"]*[-=+@\t\r\n\uff1d\uff0b\uff0d\uff20])')
 _QUOTED = re.compile('[,;|"]')
 
+#: Says in a document why another can't be read, which it stands in for.
+UNREADABLE = "audit.unreadable"
+
 _MISSING = object()
 #: Levels of lists and objects that are shown as such, more than any event has; what lies deeper is shown as JSON.
 _LEVELS = 32
@@ -84,7 +87,9 @@ def changes_of(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def changes_text(document: Mapping[str, Any]) -> str:
-    """`last_name: Doe -> Dow; members: + u7 (Tess Test); password: (redacted)`."""
+    """`last_name: Doe -> Dow; members: + u7 (Tess Test); password: (redacted)`; or why the event can't be read."""
+    if text := text_at(document, UNREADABLE):
+        return text
     names = names_of(document)
     texts = [change_text(change, names) for change in changes_of(document)]
     named = {plain(change.get("field")) for change in changes_of(document)}

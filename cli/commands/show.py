@@ -6,7 +6,9 @@ from auditpipe.cli import detail, terminal
 from auditpipe.cli.options import connection_options, output_option
 from auditpipe.pipeline.client import connect, tool_id
 from auditpipe.pipeline.retention.shown import show
+from auditpipe.pipeline.tabular import UNREADABLE, text_at
 from auditpipe.pipeline.visible import json_bytes
+from auditpipe.schemas.errors import Finding
 from auditpipe.schemas.settings import Settings
 
 
@@ -17,7 +19,8 @@ from auditpipe.schemas.settings import Settings
 def command(settings: Settings, event_id: str, output: str) -> None:
     """Show one event: its sentence, what was changed before and after, and every field.
 
-    It is there as soon as it is stored, before a search finds it. `json` is the document as stored.
+    It is there as soon as it is stored, before a search finds it. `json` is the document as stored. Exit 1 if what is
+    stored can't be read: then what the index knows of it is shown.
 
     \b
     Examples:
@@ -31,3 +34,5 @@ def command(settings: Settings, event_id: str, output: str) -> None:
         for line in detail.lines(document):
             terminal.put(line + "\n")
     terminal.flush()
+    if why := text_at(document, UNREADABLE):
+        raise Finding(why)

@@ -79,7 +79,7 @@ def check(rows: Iterable[Row | Flaw], view: View, tally: Tally) -> Iterator[Flaw
         if isinstance(row, Flaw):
             yield tally.note(row)
             continue
-        tally.count(hashed=row.problem is None or row.problem[0] != "altered")
+        tally.count(hashed=row.problem is None or row.problem[0] not in ("altered", "unreadable"))
         for other in walk.between(row):
             yield from map(tally.note, [other] if isinstance(other, Flaw) else walk.step(other))
         yield from map(tally.note, walk.step(row))

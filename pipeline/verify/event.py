@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from auditpipe.pipeline.tabular import UNREADABLE, text_at
 from auditpipe.pipeline.tabular import field as value_of
 from auditpipe.pipeline.verify.form import Form, Misfit
 from auditpipe.schemas.canonical import hashed_bytes
@@ -27,7 +28,7 @@ Kind = Literal[
     "wrong_index",  # not in the index of its month
     "repeated_key",  # a call with one audit.key arrived twice
     "reordered",  # not in the order that the file was written in
-    "unreadable",  # a line that is no event
+    "unreadable",  # a line that is no event; a stored document that can't be read
     "manifest",  # the file is not the one that its manifest is about
     "out_of_view",  # missing in a file, and by its manifest it need not be in it: the index can tell
     "record",  # a record of retention or of a hold that is not to be believed
@@ -86,14 +87,15 @@ def row_of(document: Mapping[str, Any], form: Form) -> Row | Flaw:
     """An event as a row; a Flaw where it has no place in a stream at all."""
     event, audit = _object(document.get("event")), _object(document.get("audit"))
     event_id, time = _text(event.get("id")), _text(document.get("@timestamp"))
+    unreadable = text_at(document, UNREADABLE)
     stream, sequence = audit.get("stream"), audit.get("sequence")
     previous, own_hash = audit.get("previous"), audit.get("hash")
     number = sequence if isinstance(sequence, int) and not isinstance(sequence, bool) and 0 < sequence < 2**53 else None
     name = stream if isinstance(stream, str) and stream else None
     if name is None or number is None or not isinstance(previous, str) or not isinstance(own_hash, str):
         missing = "it has no valid audit.stream, audit.sequence, audit.previous and audit.hash"
-        return Flaw("unlinked", missing, name, number, event_id, time)
-    size, problem = _hashed(document, own_hash)
+        return Flaw("unlinked", unreadable or missing, name, number, event_id, time)
+    size, problem = (0, ("unreadable", unreadable)) if unreadable else _hashed(document, own_hash)
     aside = None
     if problem is None:
         # Said of what is as it was written; what was altered is that, whatever it looks like now.
