@@ -155,13 +155,19 @@ def ask_all_shards(
             return complete(client.search(index=index, body=body, params={**params, **whole}))
 
     try:
+        return _read(client, ask, body)
+    except BadFilter as error:
+        _refuse_rule(client, error)
+        raise
+
+
+def _read(client: OpenSearch, ask: unreadable.Ask, body: Mapping[str, Any]) -> dict[str, Any]:
+    try:
         return ask(body)
     except AuditpipeError as error:
-        if unreadable.is_of_a_document(error) and _wants_documents(body):
-            return unreadable.in_halves(client, ask, body)
-        if isinstance(error, BadFilter):
-            _refuse_rule(client, error)
-        raise
+        if not (unreadable.is_of_a_document(error) and _wants_documents(body)):
+            raise
+    return unreadable.in_halves(client, ask, body)
 
 
 def _wants_documents(body: Mapping[str, Any]) -> bool:

@@ -17,9 +17,10 @@ from auditpipe.pipeline.answers import reason_of
 from auditpipe.pipeline.any_json import answered
 from auditpipe.pipeline.client import Answer, translate
 from auditpipe.pipeline.tabular import UNREADABLE
+from auditpipe.pipeline.tabular import field as value_of
 from auditpipe.schemas.errors import AuditpipeError
 
-Ask = Callable[[dict[str, Any]], dict[str, Any]]
+Ask = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 #: What the node's index tells of a document without reading it. `audit.*` keeps its place in its stream.
 _KNOWN = (
@@ -104,6 +105,8 @@ class _Halves:
         for hit in self._ask({**body, **bare})["hits"]["hits"]:
             index, doc_id, fields = hit["_index"], hit["_id"], hit.pop("fields", {})
             read = by_itself(self._client, index, doc_id)
+            if isinstance(read, dict) and not _is_as_indexed(read, fields):
+                read = "read as JSON it is not what the index has of it"
             yield {**hit, "_source": stand_in(index, doc_id, read, fields) if isinstance(read, str) else read}
 
 
@@ -125,6 +128,12 @@ def _read(stored: str) -> dict[str, Any] | str:
     except ValueError:
         return "what is stored is no JSON"
     return value if isinstance(value, dict) else "what is stored is no JSON object"
+
+
+def _is_as_indexed(document: Mapping[str, Any], fields: Mapping[str, list[Any]]) -> bool:
+    """Whether who reads YAML, as the index did, sees the same: what is a comment to one may be none to the other."""
+    told = ((value_of(document, path), values) for path, values in fields.items() if path != "@timestamp")
+    return all([value] == values for value, values in told if isinstance(value, (str, int)))
 
 
 def _types(info: Any) -> Iterator[str]:
