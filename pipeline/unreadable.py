@@ -28,9 +28,10 @@ _KNOWN = (
     *("event.id", "event.action", "event.outcome", "organization.id", "user.id", "user.name", "service.name"),
     *("audit.stream", "audit.sequence", "audit.previous", "audit.hash"),
 )
-#: Types of errors of Jackson's, who reads what is stored and writes it: of an answer, or the cause of one that a role
-#: with masked or hidden fields meets.
+#: Types of errors of Jackson's, who reads what is stored and writes it; and what Security says where it can't mask or
+#: hide fields of it, whatever the cause.
 _JACKSON = re.compile(r"(json_[a-z_]+|stream_constraints)_exception", re.ASCII)
+_SECURITY = "Cannot filter source of document"
 
 
 def is_of_a_document(error: BaseException) -> bool:
@@ -40,7 +41,7 @@ def is_of_a_document(error: BaseException) -> bool:
         return True
     if not isinstance(cause, TransportError) or cause.status_code not in (400, 500):
         return False
-    return len(cause.args) > 2 and any(map(_JACKSON.fullmatch, _types(cause.info)))
+    return reason_of(cause) == _SECURITY or any(map(_JACKSON.fullmatch, _types(cause.args[2:])))
 
 
 def in_halves(client: OpenSearch, ask: Ask, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,6 +144,6 @@ def _types(info: Any) -> Iterator[str]:
             yield info["type"]
         for value in info.values():
             yield from _types(value)
-    elif isinstance(info, list):
+    elif isinstance(info, (list, tuple)):
         for value in info:
             yield from _types(value)
