@@ -22,7 +22,7 @@ from tests.stored import ids, run_here, store
 
 pytestmark = pytest.mark.opensearch
 
-#: Behind the first event; the others of its stream come after them.
+#: Of all but the one that has none.
 ORG = "acme"
 _CBOR, _YAML, _JSON = "application/cbor", "application/yaml", "application/json"
 
@@ -117,7 +117,9 @@ def put(client: OpenSearch, doc_id: str, data: bytes, kind: str) -> None:
 
 @pytest.mark.parametrize("limit", ["19", "2000", "6"])
 def test_a_search_shows_all_and_says_which_it_can_not_read(stored: Stored, limit: str) -> None:
-    ran = run_here("search", "--limit", limit, "--sort", "asc", "-o", "ndjson", env=stored.node.environment())
+    ran = run_here(
+        "search", "--org", ORG, "--limit", limit, "--sort", "asc", "-o", "ndjson", env=stored.node.environment()
+    )
     wanted = ids(stored.documents)[: int(limit)]
     assert (ran.code, ran.said) == (0, f"{len(wanted)} of {len(stored.documents)}")
     assert ids(ran.documents) == wanted
@@ -127,7 +129,7 @@ def test_a_search_shows_all_and_says_which_it_can_not_read(stored: Stored, limit
 
 def test_a_table_says_so_in_its_row(stored: Stored) -> None:
     env = stored.node.environment() | {"COLUMNS": "400"}
-    out = run_here("search", env=env).out
+    out = run_here("search", "--org", ORG, env=env).out
     for event_id in stored.lost:
         assert f"audit-events-2026.10/_doc/{event_id} can't be read: " in out
 
@@ -150,9 +152,9 @@ def test_an_export_has_a_line_for_each_and_its_file_has_the_findings_of_the_inde
     stored: Stored, tmp_path: Path
 ) -> None:
     env, path = stored.node.environment(), tmp_path / "all.ndjson"
-    assert run_here("export", "--to", str(path), env=env).code == 0
+    assert run_here("export", "--org", ORG, "--to", str(path), env=env).code == 0
     assert ids([loaded(line) for line in path.read_bytes().splitlines()]) == ids(stored.documents)
-    for what in ((), (str(path),)):
+    for what in (("--org", ORG), (str(path),)):
         ran = run_here("verify", *what, "-o", "json", env=env)
         told = loaded(ran.out)
         assert (ran.code, told["verdict"], told["events"]) == (1, "findings", len(stored.documents))
@@ -164,14 +166,16 @@ def test_an_export_has_a_line_for_each_and_its_file_has_the_findings_of_the_inde
 
 def test_csv_and_its_manifest_are_whole(stored: Stored, tmp_path: Path) -> None:
     env, path = stored.node.environment(), tmp_path / "all.csv"
-    assert run_here("export", "-o", "csv", "--to", str(path), env=env).code == 0
+    assert run_here("export", "--org", ORG, "-o", "csv", "--to", str(path), env=env).code == 0
     assert path.read_text().count("can't be read: ") == 2 * len(LOST)  # as its message, and as what was changed
     assert run_here("verify", str(path), env=env).code == 0
 
 
 def test_tail_gives_each(stored: Stored) -> None:
     client = stored.node.client(stored.node.super_admin)
-    assert sorted(ids(list(Tail(client, Filters(since_ns=0)).poll()))) == sorted(ids(stored.documents))
+    assert sorted(ids(list(Tail(client, Filters(organization=ORG, since_ns=0)).poll()))) == sorted(
+        ids(stored.documents)
+    )
 
 
 def test_the_console_lists_and_shows_them(stored: Stored, tmp_path: Path) -> None:
@@ -179,7 +183,7 @@ def test_the_console_lists_and_shows_them(stored: Stored, tmp_path: Path) -> Non
         console(stored.node.url, stored.node.ca_file, tmp_path) as served,
         served.signed_in(stored.node.super_admin) as browser,
     ):
-        page = browser.get("/")
+        page = browser.get(f"/?org={ORG}")
         assert (page.status_code, page.text.count('data-href="/events/')) == (200, len(stored.documents))
         for kind in LOST:
             shown = browser.get(f"/events/{stored.kinds[kind]['event']['id']}")
@@ -192,7 +196,7 @@ def test_who_reads_some_fields_masked_reads_the_neighbours(stored: Stored) -> No
     role = {"index_patterns": ["audit-events-*"], "masked_fields": ["user.email"], "allowed_actions": ["read"]}
     wanted = {"index_permissions": [role], "cluster_permissions": ["cluster_composite_ops_ro"]}
     stored.node.request("PUT", "/_plugins/_security/api/roles/masked", wanted)
-    with search(stored.node.client(stored.node.add_user("masked")), Filters(), order="asc") as results:
+    with search(stored.node.client(stored.node.add_user("masked")), Filters(organization=ORG), order="asc") as results:
         found = list(results.documents)
     assert ids(found) == ids(stored.documents)
     assert [one["message"] for one in found[::2]] == [one["message"] for one in stored.documents[::2]]
@@ -216,6 +220,6 @@ def test_nothing_more_is_asked_where_all_can_be_read(stored: Stored) -> None:
         return perform(method, url, **rest)
 
     client.transport.perform_request = counted
-    with search(client, Filters(until_ns=START_NS + 1)) as results:
+    with search(client, Filters(organization=ORG, until_ns=START_NS + 1)) as results:
         assert len(list(results.documents)) == 1
     assert len(asked) == 1
