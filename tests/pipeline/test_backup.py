@@ -54,7 +54,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 
 def test_what_is_restored_on_a_fresh_node_is_sound(opensearch: RealOpenSearch, fresh: Home) -> None:
     acme = organization()
-    documents = store(opensearch, stream(40, organization__id=acme, step_ns=2 * 86_400 * SECOND))
+    documents = store(opensearch, stream(40, organization__id=acme, step_ns=86_400 * SECOND))
     assert len({index_of(parse_time(one["@timestamp"])) for one in documents}) > 1
     try:
         _, taken, listed = say(opensearch, "Take", "first")
