@@ -11,6 +11,7 @@ from auditpipe.emitters.options import SpoolOptions
 from auditpipe.emitters.spool import folder as folders
 from auditpipe.emitters.spool.backlog import Backlog
 from auditpipe.emitters.spool.folder import Folder
+from auditpipe.emitters.waiting import came_true
 from auditpipe.emitters.worker import Worker
 from auditpipe.schemas.errors import NotAllowed, NotFinished, SpoolError
 
@@ -18,9 +19,6 @@ log = logging.getLogger(__name__)
 
 #: What a folder counts for at least: a look takes 0.3 ms for each, and a script leaves one with each `auditpipe emit`.
 _FOLDER_BYTES = 256 * 1024
-
-#: How often `drained` looks, and asks for another pass.
-_LOOK_SECONDS = 0.05
 
 Trouble = NotFinished | NotAllowed | OSError
 
@@ -52,21 +50,23 @@ class Adopter:
         self._connection: ForwardSender | None = None
         self.worker = Worker("adopter", self._look, retry_cap=options.retry_cap)
 
-    def drained(self, timeout: float) -> bool:
+    def drained(self, timeout: float, progress: Callable[[int], object] = lambda _sent: None) -> bool:
         """Wait for a look that begins from now on and leaves nothing waiting; False after `timeout` seconds.
 
-        A folder that another process is sending just now is not looked at.
+        `progress` hears meanwhile how many events were sent. A folder that another process is sending just now is not
+        looked at.
         """
-        end = time.monotonic() + timeout
         under_way = self._begun  # it may have passed by what was left a moment ago
-        while self._passed <= under_way or self.waiting_bytes or self._trouble:
-            left = end - time.monotonic()
-            if left <= 0:
-                return False
+
+        def is_drained() -> bool:
+            progress(self.sent)
+            if self._passed > under_way and not self.waiting_bytes and not self._trouble:
+                return True
             if self.worker.idle:
                 self.worker.wake()
-            time.sleep(min(_LOOK_SECONDS, left))
-        return True
+            return False
+
+        return came_true(is_drained, timeout)
 
     def _look(self) -> float:
         self._begun += 1

@@ -138,7 +138,7 @@ class AuditLog:
         appended when that call ends.
         """
         try:
-            return self._emit(action, dict(arguments))
+            return self._emit(action, arguments)
         except AuditpipeError as error:
             self.refuse(action, error)
         except Exception as error:  # noqa: BLE001  # what a caller's own __str__, __eq__ or __iter__ raises, and no less
@@ -154,7 +154,7 @@ class AuditLog:
             raise error from cause
         self._log_refusal(action, error)
 
-    def _emit(self, action: str, arguments: dict[str, Any]) -> Event | None:
+    def _emit(self, action: str, arguments: Mapping[str, Any]) -> Event | None:
         if os.getpid() != self._pid:
             self._after_fork()
         if not arguments.keys() <= ARGUMENTS:

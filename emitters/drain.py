@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from auditpipe.emitters.adopter import Adopter
 from auditpipe.emitters.spool.summary import Summary, unsent
 
-_STEP = 0.2
+_STEP_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +29,14 @@ def drain(adopter: Adopter, timeout: float, progress: Callable[[int], object] = 
     adopter.worker.start()
     try:
         while True:
-            is_drained = adopter.drained(max(min(deadline - time.monotonic(), _STEP), 0))
-            progress(adopter.sent)
+            is_drained = adopter.drained(deadline - time.monotonic(), progress)
             left = unsent(adopter.spool) if is_drained else []
             if is_drained and not left:
                 return Outcome(adopter.sent, [], None, adopter.damaged_bytes)
             if time.monotonic() >= deadline:
                 break
             if is_drained:
-                time.sleep(_STEP)  # another process has the rest
+                time.sleep(_STEP_SECONDS)  # another process has the rest
     finally:
         adopter.stop()
     problem = adopter.worker.problem or "another process is sending it, or there was no time to try"

@@ -20,6 +20,7 @@ from auditpipe.emitters.spool.folder import Folder
 from auditpipe.emitters.spool.refusal import NoSpace
 from auditpipe.emitters.spool.writer import Retired, Writer
 from auditpipe.emitters.transport import Stats
+from auditpipe.emitters.waiting import came_true
 from auditpipe.emitters.worker import Worker
 from auditpipe.schemas import identity
 from auditpipe.schemas.errors import SpoolError
@@ -27,14 +28,10 @@ from auditpipe.schemas.event import Event
 
 log = logging.getLogger(__name__)
 
-__all__ = ["SpoolOptions", "SpoolTransport"]
-
 _IDLE_SECONDS = 0.5
 _KEEP_SECONDS = 0.5
 _DISCARD_EVERY = 20
 _START_AGAIN_SECONDS = 1.0
-#: `flush` looks after this time, then less and less often.
-_FIRST_LOOK_SECONDS, _LOOK_SECONDS = 0.0005, 0.02
 
 
 class SpoolTransport:
@@ -85,8 +82,9 @@ class SpoolTransport:
         self._homeless: str | None = None
         self._sending = threading.Lock()  # taken before _lock
         cap = self.options.retry_cap
-        has_work = lambda: self._spooled > 0  # noqa: E731
-        self._sender = Worker("sender", self._send, retry_cap=cap, has_work=has_work, at_end=self._let_go)
+        self._sender = Worker(
+            "sender", self._send, retry_cap=cap, has_work=lambda: self._spooled > 0, at_end=self._let_go
+        )
         self._keeper = Worker("keeper", self._keep, retry_cap=cap, at_end=self._let_go)
         self._adopter = Adopter(self.spool, self._connect, self.options)
 
@@ -127,15 +125,7 @@ class SpoolTransport:
         self._start(at_once=True)
         with self._counting:
             target = self._acknowledged + self._gone + self._spooled
-        # Not on a Condition: a signal's handler that raises in the middle of it would leave its lock to nobody.
-        end, pause = time.monotonic() + timeout, _FIRST_LOOK_SECONDS
-        while self._acknowledged + self._gone < target:
-            left = end - time.monotonic()
-            if left <= 0:
-                return False
-            time.sleep(min(pause, left))
-            pause = min(pause * 2, _LOOK_SECONDS)
-        return True
+        return came_true(lambda: self._acknowledged + self._gone >= target, timeout)
 
     def drain(self, timeout: float) -> bool:
         """Wait until nothing of dead processes is left in the spool, at most `timeout` seconds."""

@@ -9,8 +9,7 @@ every field that is searched is named here, and no other is one; whatever the no
 from collections.abc import Mapping
 from typing import Any
 
-from auditpipe.pipeline.cluster_settings import overlaps
-from auditpipe.pipeline.ownership import OWNER, template_step
+from auditpipe.pipeline.ownership import OWNER, going_over, template_step
 from auditpipe.pipeline.plan import Request, Step
 from auditpipe.pipeline.roles import WHO_LOOKED_PATTERN
 
@@ -44,11 +43,7 @@ def body() -> dict[str, Any]:
 
 def conflict(templates: Mapping[str, Any]) -> str | None:
     """The name of a template of someone else's that goes over ours."""
-    for name, other in templates.items():
-        fits = any(overlaps(one, WHO_LOOKED_PATTERN.removesuffix("*")) for one in other.get("index_patterns", []))
-        if fits and other.get("priority", 0) >= PRIORITY:
-            return name
-    return None
+    return next((name for name, _ in going_over(templates, WHO_LOOKED_PATTERN.removesuffix("*"), PRIORITY)), None)
 
 
 def step(current: Mapping[str, Any] | None, differing: list[str], days: Mapping[str, Any]) -> Step:

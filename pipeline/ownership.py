@@ -1,8 +1,9 @@
 """What in a cluster is auditpipe's own: by its mark, never by its name alone."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from auditpipe.pipeline.cluster_settings import overlaps
 from auditpipe.pipeline.plan import Request, State, Step
 
 #: In `_meta` of our templates and of the mappings of our indices.
@@ -12,6 +13,14 @@ OWNER = {"managed_by": "auditpipe"}
 def is_ours(found: Mapping[str, Any]) -> bool:
     """Whether an index template, or the mapping of an index, has our mark."""
     return bool(found.get("_meta", {}).get("managed_by") == OWNER["managed_by"])
+
+
+def going_over(templates: Mapping[str, Any], prefix: str, priority: int) -> Iterator[tuple[str, list[str]]]:
+    """Index templates that go over one of ours of this priority, and by which of their patterns."""
+    for name, other in templates.items():
+        patterns = [pattern for pattern in other.get("index_patterns", []) if overlaps(pattern, prefix)]
+        if patterns and other.get("priority", 0) >= priority:
+            yield name, patterns
 
 
 def template_step(

@@ -7,7 +7,7 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from auditpipe.pipeline import auditlog_template, cluster_settings, rest
-from auditpipe.pipeline.ownership import OWNER, is_ours, template_step
+from auditpipe.pipeline.ownership import OWNER, going_over, is_ours, template_step
 from auditpipe.pipeline.plan import Request, State, Step
 from auditpipe.pipeline.retention import index as records_index
 from auditpipe.pipeline.retention import ledger
@@ -131,11 +131,10 @@ def differences(wanted: Any, found: Any, path: str = "") -> Iterator[str]:
 
 def _template(cluster: Cluster, sizes: Sizes) -> Step:
     current, body = cluster.template, template_body(cluster.template, sizes)
-    for name, other in cluster.other_templates.items():
-        overlapping = [p for p in other.get("index_patterns", []) if cluster_settings.overlaps(p)]
-        if overlapping and other.get("priority", 0) >= PRIORITY:
-            sentence = f"index template {name!r} ({', '.join(overlapping)}) goes over ours: lower its priority"
-            return Step("template", name, State.CONFLICT, sentence)
+    if over := next(going_over(cluster.other_templates, INDEX_PREFIX, PRIORITY), None):
+        name, patterns = over
+        sentence = f"index template {name!r} ({', '.join(patterns)}) goes over ours: lower its priority"
+        return Step("template", name, State.CONFLICT, sentence)
     put = (Request("PUT", f"/_index_template/{TEMPLATE}", body),)
     differs = "" if current is None else _few(list(differences(body, _as_written(current))))
     made, same = f"mapping, settings and alias of {INDEX_PATTERN}", f"{INDEX_PATTERN} as wanted"

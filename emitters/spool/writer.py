@@ -146,9 +146,8 @@ class Writer:
                 return
             try:
                 if self._fsync != "off" and self._synced < self._written:
-                    os.fdatasync(self._descriptor)
+                    self._sync_pages(self._descriptor, self._written)
             except OSError as error:
-                self._refuse_up_to(self._written)
                 raise SpoolError(f"{self._folder}: the disk refused: {error}") from error
             finally:
                 os.close(self._descriptor)
@@ -301,7 +300,8 @@ class Writer:
             raise refusal(f"{path}: can't be made", error) from error
         try:
             if self._fsync != "off":
-                self._sync_previous()
+                if self._descriptor >= 0:
+                    self._sync_pages(self._descriptor, self._written)
                 sync_directory(self._folder)
         except OSError as error:
             os.close(descriptor)
@@ -311,14 +311,6 @@ class Writer:
         self._torn = False
         if previous >= 0:
             os.close(previous)
-
-    def _sync_previous(self) -> None:
-        if self._descriptor >= 0:
-            try:
-                os.fdatasync(self._descriptor)
-            except OSError:
-                self._refuse_up_to(self._written)
-                raise
 
     def _sync_up_to(self, target: int) -> None:
         # A lock alone, and none in Python: a Condition that a signal's handler leaves in the middle stays locked.
@@ -338,17 +330,20 @@ class Writer:
             except OSError as error:
                 raise SpoolError(f"{self._folder}: can't be synced: {error}") from error
         try:
-            os.fdatasync(descriptor)
+            self._sync_pages(descriptor, written)
         except OSError as error:
-            self._refuse_up_to(written)
             raise SpoolError(f"{self._folder}: the disk refused: {error}") from error
         finally:
             os.close(descriptor)
         self._synced, self._last_sync = written, time.monotonic()
 
-    def _refuse_up_to(self, written: int) -> None:
-        """Linux tells such an error once: a second fdatasync(2) would succeed without our pages."""
-        self._unsure = (self._unsure[0] if self._unsure else self._synced, written)
+    def _sync_pages(self, descriptor: int, written: int) -> None:
+        """fdatasync(2). Linux tells an error once: a second one would succeed without our pages, and so it is kept."""
+        try:
+            os.fdatasync(descriptor)
+        except OSError:
+            self._unsure = (self._unsure[0] if self._unsure else self._synced, written)
+            raise
 
     def _raise_if_refused(self, target: int) -> None:
         if self._unsure and self._unsure[0] < target <= self._unsure[1]:

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from auditpipe.emitters import AuditLog
+from auditpipe.emitters import AuditLog, SpoolOptions
 from auditpipe.emitters.adopter import Adopter
 from auditpipe.emitters.drain import drain
 from auditpipe.emitters.forward import ForwardSender
 from auditpipe.emitters.spool import writer as writers
 from auditpipe.emitters.spool.backlog import Backlog, mark_path
 from auditpipe.emitters.spool.writer import Writer
-from auditpipe.emitters.spooled import SpoolOptions, _give_up_kept
+from auditpipe.emitters.spooled import _give_up_kept
 from auditpipe.schemas.errors import SpoolError
 from tests.emitters.peer import Peer, acknowledge
 from tests.emitters.test_delivery import QUICK, log_to, unused_address

@@ -25,7 +25,7 @@ from tests.waiting import until
 KILLER = """
     import os, random, signal, sys, time
     from auditpipe.emitters import AuditLog
-    from auditpipe.emitters.spooled import SpoolOptions
+    from auditpipe.emitters import SpoolOptions
     spool, forward, rounds, workers, seed = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
     dice = random.Random(seed)
     options = SpoolOptions(acknowledge_timeout=2, retry_cap=0.05, orphan_interval=0.02, linger=0.001, chunk_events=20)
@@ -154,7 +154,7 @@ def test_a_forked_child_does_not_keep_the_folder_that_its_parent_was_sending(tmp
     code = """
         import os, sys, time
         from auditpipe.emitters import AuditLog
-        from auditpipe.emitters.spooled import SpoolOptions
+        from auditpipe.emitters import SpoolOptions
         audit = AuditLog("s", forward=sys.argv[2], spool_dir=sys.argv[1], spool=SpoolOptions(acknowledge_timeout=600))
         audit.emit("user.login_succeeded")
         sys.stdin.readline()  # the adopter waits for an acknowledgement by now

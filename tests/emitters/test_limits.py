@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +161,24 @@ def test_thousands_of_small_folders_do_not_stay(tmp_path: Path) -> None:
         adopter = Adopter(tmp_path, lambda: ForwardSender("127.0.0.1", peer.port, timeout=5), options)
         assert drain(adopter, 20).left == []
         assert sorted(folders_in(tmp_path)) == sorted(everything)[-kept:]
+
+
+def test_draining_ends_where_each_look_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As over thousands of folders: whoever waits has time for the look that is waited for."""
+    look, orphans = 0.4, folders.orphans
+
+    def slow(*spool: Path, **options: bool) -> Iterator[folders.Folder]:
+        time.sleep(look)
+        return orphans(*spool, **options)
+
+    with log_to(unused_address(), tmp_path, exit_timeout=0) as audit:
+        event = audit.emit("user.login_succeeded")
+    assert event is not None
+    monkeypatch.setattr(folders, "orphans", slow)
+    with Peer() as peer:
+        adopter = Adopter(tmp_path, lambda: ForwardSender("127.0.0.1", peer.port, timeout=5), SpoolOptions())
+        heard: list[int] = []
+        outcome = drain(adopter, 60, heard.append)
+        assert (outcome.left, outcome.problem) == ([], None)
+        assert event.id in ids(peer)
+        assert heard[-1] == outcome.sent > 0
